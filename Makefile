@@ -1,0 +1,73 @@
+# fastcar: run, test, lint and measure from a fresh clone; needs Python 3.10 or newer with venv.
+#
+#   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
+#   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
+#   make lint | bench | clean
+
+PYTHON ?= python3
+SOCKET ?= /tmp/fastcar.sock
+TESTS ?= tests
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+METADATA := setup.cfg pyproject.toml
+# mypy fails on a folder that does not exist.
+TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run test lint bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+run: $(VENV)/.run
+	@echo
+	@echo "fastcar starts on $(SOCKET). Try it from another terminal:"
+	@echo "  curl --unix-socket '$(SOCKET)' http://example.com/"
+	@echo
+	@exec $(BIN)/twistd -n --pidfile= fastcar --unix '$(SOCKET)' $(ARGS)
+
+test: $(VENV)/.test
+	$(BIN)/python -m twisted.trial $(ARGS) $(TESTS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(TYPED)
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache twistd.pid twistd.log
+
+# The stamps: an environment is made once, and installed into again when the metadata changes.
+# The installation is editable, so changed code needs nothing.
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "fastcar needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
+	    "Name another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "$(PYTHON) cannot make a virtual environment." \
+	    "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made $(METADATA)
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.made $(METADATA)
+	$(PIP_INSTALL) -e '.[test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.dev: $(VENV)/.made $(METADATA)
+	$(PIP_INSTALL) -e '.[test,dev]'
+	@touch $@ $(VENV)/.run $(VENV)/.test
+
+$(VENV)/.bench: $(VENV)/.made $(METADATA)
+	$(PIP_INSTALL) -e '.[bench]'
+	@touch $@ $(VENV)/.run

@@ -1,0 +1,18 @@
+"""Side-by-side benchmarks: direct, nginx and fastcar in one interleaved run.
+
+``python -m bench`` compares speed and cost, ``python -m bench.memory`` measures memory.
+How a run is made, module by module::
+
+    certificates   a throw-away CA for the origin and for nginx's TLS socket
+    processes      start, await and stop the programs taking part
+    origin         the nginx that answers every request
+    contestants    the ways to reach it: direct, nginx, fastcar, any other proxy
+    scenarios      what is asked of each of them
+    wire           sockets, TLS and one checked request, for the Python side
+    jobs           a slice of load, and the worker processes that produce it
+    lean, load.php the two load generators (workers)
+    procfs         CPU time and memory of a process tree
+    measure        the interleaved rounds
+    report, chart  tables, JSON, picture
+    memory, transfer   memory of idle clients and of slow bulk transfers
+"""

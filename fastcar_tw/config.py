@@ -1,0 +1,83 @@
+"""The configuration: one frozen `Config`, checked as a whole when it is made."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastcar_tw.checks import CHECKS, ConfigError, check_cert_and_key
+
+__all__ = ["Config", "ConfigError", "default_ca_dir"]
+
+
+def default_ca_dir(environ: Mapping[str, str], uid: int) -> str:
+    """Return where the local CA of user `uid` lives unless `Config.ca_dir` says otherwise.
+
+    That is ``/var/lib/fastcar`` for root, else ``fastcar`` in the XDG state directory (XDG Base
+    Directory Specification 0.8; a relative ``XDG_STATE_HOME`` is ignored, as it demands).
+    """
+    if uid == 0:
+        return "/var/lib/fastcar"
+    state = environ.get("XDG_STATE_HOME", "")
+    if not os.path.isabs(state):
+        home = environ.get("HOME") or pwd.getpwuid(uid).pw_dir
+        state = os.path.join(home, ".local", "state")
+    return os.path.join(state, "fastcar")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a fastcar is to do. All times are in seconds; paths become absolute.
+
+    Raises `ConfigError` for the first field that is not usable. Files named here are read once to
+    see that they can be.
+    """
+
+    #: Path of the socket to listen on, at most 107 bytes.
+    unix: str = "/tmp/fastcar.sock"
+    #: PEM certificate chain and private key shown to clients; without them a local CA mints one.
+    cert: str | None = None
+    key: str | None = None
+    #: Directory of the local CA; None: `default_ca_dir`, see `ca_directory`.
+    ca_dir: str | None = None
+    #: PEM files of further CAs to trust upstream, besides the system's.
+    trust: tuple[str, ...] = ()
+    #: Origins whose certificate is not verified: "host" (any port) or "host:port", lower case,
+    #: an IPv6 address in brackets and in its shortest form.
+    insecure_origins: tuple[str, ...] = ()
+    #: Permission bits and group of the socket file; None: the group of the process.
+    socket_mode: int = 0o660
+    socket_group: str | None = None
+    #: Time to connect to an origin, TLS handshake included.
+    connect_timeout: float = 10.0
+    #: Time from the end of a request to the first byte of its response.
+    response_timeout: float = 60.0
+    #: Time a body may stand still in either direction.
+    stall_timeout: float = 60.0
+    #: Time a client has for a request head, and for the TLS handshake.
+    client_timeout: float = 15.0
+    #: Time a client's connection may be idle between requests.
+    keepalive_timeout: float = 75.0
+    #: Time a pooled upstream connection may be idle.
+    idle_timeout: float = 120.0
+    #: Idle upstream connections kept for each origin; 0 keeps none.
+    max_idle_per_origin: int = 100
+    #: Time requests in flight get to finish at shutdown; 0 aborts them at once.
+    drain_timeout: float = 10.0
+    #: Pseudonym for the Via field (RFC 9110 section 7.6.3); None sends no Via.
+    via: str | None = None
+    #: Log every exchange, not only the failures.
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        """Check every field, then those that belong together."""
+        for field, check in CHECKS.items():
+            object.__setattr__(self, field, check(field, getattr(self, field)))
+        check_cert_and_key(self.cert, self.key)
+
+    @property
+    def ca_directory(self) -> str:
+        """The directory of the local CA: `ca_dir`, or the default of the running user."""
+        return self.ca_dir or default_ca_dir(os.environ, os.geteuid())

@@ -1,0 +1,447 @@
+"""
+The server side of HTTP/1.1: one client connection, one exchange after another.
+
+Theory of operation: what arrives goes to C{_receive}, a bound method that is the state.
+
+    head ──► body ──► early ──► head        a message, then waiting for its response, then the next
+      │        │        └─────► tunnel      after 101
+      └────────┴──────────────► discard     after the last response, while the client still sends
+
+Writing is corked: an exchange queues what belongs together and flushes once, so that a response
+which came in one piece leaves in one piece.  The connection is registered as the producer of its
+own wire, once and for all; when the client does not read, the exchange is told.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.forward.exchange import Exchange
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.forward.local import answer_locally
+from fastcar_tw.http.body import BodyReader, ChunkedReader, LengthReader
+from fastcar_tw.http.errors import GatewayError, MessageError, error_response
+from fastcar_tw.http.head import find_head_end, parse_request_head
+from fastcar_tw.wire import Wire, bytes_sent
+
+#: Bytes of pipelined requests held while one is being answered; then the client has to wait.
+MAX_EARLY = 64 * 1024
+
+CR = 0x0D
+
+_Receive = Callable[[bytes], None]
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class DownstreamConnection:
+    """
+    A client connection.
+
+    @ivar deadline: seconds; what passes with it depends on the state, see L{expired}.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_closing",
+        "_early_paused",
+        "_exchange",
+        "_forwarder",
+        "_full",
+        "_input_ended",
+        "_out",
+        "_reader",
+        "_receive",
+        "_scheme",
+        "_searched",
+        "_wire",
+        "deadline",
+    )
+
+    def __init__(self, forwarder: Forwarder, scheme: str, deadline: float) -> None:
+        """
+        @param scheme: what origin-form requests here are for: C{"https"} inside TLS.
+        @param deadline: for the first request head.
+        """
+        self.deadline = deadline
+        self._forwarder = forwarder
+        self._scheme = scheme
+        self._wire: Wire | None = None
+        self._exchange: Exchange | None = None
+        self._receive: _Receive = self._receive_head
+        self._buffer = bytearray()
+        self._searched = 0
+        self._reader: BodyReader | None = None
+        self._out: list[bytes] = []
+        self._full = False
+        self._input_ended = False
+        self._early_paused = False
+        self._closing = False
+
+    # From the wire.
+
+    def makeConnection(self, transport: Wire) -> None:
+        self._wire = transport
+        transport.registerProducer(self, True)
+        self._forwarder.watch(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._receive(data)
+
+    def readConnectionLost(self) -> None:
+        self._input_ended = True
+        exchange = self._exchange
+        if exchange is None or not exchange.request_complete or self._hung_up():
+            self._lose(abort=exchange is not None)
+        elif exchange.tunnelling:
+            exchange.downstream_end()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._forwarder.unwatch(self)
+        self._wire = None
+        # A bound method in an attribute is a reference cycle.
+        self._receive = _ignore
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.downstream_lost()
+
+    # Back-pressure: the client does not read.
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        if self._exchange is not None:
+            self._exchange.downstream_full()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if self._exchange is not None:
+            self._exchange.downstream_drained()
+        elif not self._closing:
+            self._next_request()
+
+    def stopProducing(self) -> None:
+        pass
+
+    # From the exchange.
+
+    @property
+    def full(self) -> bool:
+        """
+        The client has not read what was written to it.
+        """
+        return self._full
+
+    def queue(self, data: bytes) -> None:
+        """
+        Write with the next L{flush}.
+        """
+        self._out.append(data)
+
+    def flush(self) -> None:
+        """
+        Write what is queued.
+        """
+        out = self._out
+        if out and self._wire is not None:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._wire.write(data)
+
+    def pause_reading(self) -> None:
+        """
+        Take no more of the request for now.
+        """
+        if self._wire is not None:
+            self._wire.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """
+        Take more of the request.
+        """
+        if self._wire is not None and not self._input_ended:
+            self._wire.resumeProducing()
+
+    def sent(self) -> int:
+        """
+        Bytes the kernel has taken for the client, as far as they are counted.
+        """
+        return (bytes_sent(self._wire) or 0) if self._wire is not None else 0
+
+    def end_output(self) -> None:
+        """
+        Of a tunnel: the origin has said its last.
+        """
+        if self._wire is not None:
+            self._wire.loseWriteConnection()
+
+    def start_tunnel(self) -> bytes:
+        """
+        From now on everything goes to the exchange unread.
+
+        @return: what has already arrived.
+        """
+        self._receive = self._receive_tunnel
+        early = bytes(self._buffer)
+        self._buffer.clear()
+        self.resume_reading()
+        return early
+
+    def response_done(self, persist: bool) -> None:
+        """
+        The response is queued to its end; serve the next request, or close.
+        """
+        self.flush()
+        exchange, self._exchange = self._exchange, None
+        if exchange is None or self._wire is None:
+            return
+        if not exchange.request_complete:
+            self._linger()
+        elif not persist or (self._input_ended and not self._buffer):
+            self._lose(abort=False)
+        else:
+            self.deadline = self._forwarder.keepalive_deadline()
+            self._receive = self._receive_head
+            if self._buffer:
+                self._searched = 0
+                if not self._full:
+                    self._next_request()
+
+    def failed(self, error: GatewayError) -> None:
+        """
+        The exchange has failed, and nothing of a response has been queued.
+        """
+        exchange = self._exchange
+        if exchange is None:
+            return
+        exchange.persist = exchange.persist and exchange.request_complete
+        self.queue(error_response(error, head_only=exchange.head_only, close=not exchange.persist))
+        self.response_done(exchange.persist)
+
+    def abort(self) -> None:
+        """
+        Break the connection off, so that what was sent cannot be taken for a whole response.
+        """
+        self._exchange = None
+        self._lose(abort=True)
+
+    # From the forwarder.
+
+    def expired(self) -> None:
+        """
+        The deadline has passed: of the exchange, of the request head, or of waiting for either.
+        """
+        if self._exchange is not None:
+            self._exchange.expired()
+        elif self._closing or not self._buffer:
+            self._lose(abort=self._closing)
+        else:
+            self._refuse(MessageError("the request head took too long", 408))
+
+    def drain(self) -> None:
+        """
+        fastcar is stopping: end when the exchange ends, at once if there is none.
+        """
+        if self._exchange is not None:
+            self._exchange.persist = False
+        else:
+            self._lose(abort=False)
+
+    # Reading a request; each method is a state.
+
+    def _receive_head(self, data: bytes) -> None:
+        if not self._buffer and data[0] != CR:
+            # The usual case: a whole head in one piece, and nothing to copy.
+            end = self._head_end(data, 0)
+            if end > 0:
+                self._begin(data, end)
+            elif end < 0:
+                self._buffer += data
+                self._searched = len(data)
+                self.deadline = self._forwarder.client_deadline()
+            return
+        if not self._buffer:
+            self.deadline = self._forwarder.client_deadline()
+        self._buffer += data
+        self._next_request()
+
+    def _next_request(self) -> None:
+        """
+        Look for a request in what is buffered.
+        """
+        buffer = self._buffer
+        # Empty lines in front of a request are ignored (RFC 9112 section 2.2).
+        while buffer.startswith(b"\r\n"):
+            del buffer[:2]
+            self._searched = 0
+        if not buffer:
+            return
+        end = self._head_end(buffer, self._searched)
+        if end > 0:
+            data = bytes(buffer)
+            buffer.clear()
+            self._searched = 0
+            self._begin(data, end)
+        elif end < 0:
+            self._searched = len(buffer)
+
+    def _head_end(self, data: bytes | bytearray, searched: int) -> int:
+        """
+        As L{find_head_end}; 0 when the head has been refused.
+        """
+        try:
+            return find_head_end(data, searched)
+        except MessageError as error:
+            self._refuse(error)
+            return 0
+
+    def _begin(self, data: bytes, end: int) -> None:
+        forwarder = self._forwarder
+        try:
+            request = parse_request_head(data, end)
+            local = answer_locally(request)
+            if local is not None:
+                self._answer(local)
+                return
+            origin = forwarder.origin(request.scheme or self._scheme, request.host)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        exchange = self._exchange = Exchange(forwarder, self, request, origin)
+        reader: BodyReader
+        if request.chunked:
+            reader = ChunkedReader()
+        elif request.content_length:
+            reader = LengthReader(request.content_length)
+        else:
+            self._receive = self._receive_early
+            exchange.request_end(b"")
+            if len(data) > end:
+                self._receive_early(data[end:])
+            self._resume_after_early()
+            exchange.start()
+            return
+        self._reader = reader
+        self._receive = self._receive_body
+        self._resume_after_early()
+        if len(data) > end:
+            self._read_body(exchange, reader, data[end:])
+        if self._exchange is exchange:
+            exchange.start()
+
+    def _receive_body(self, data: bytes) -> None:
+        exchange = self._exchange
+        reader = self._reader
+        if exchange is not None and reader is not None:
+            self._read_body(exchange, reader, data)
+            exchange.flush_request()
+
+    def _read_body(self, exchange: Exchange, reader: BodyReader, data: bytes) -> None:
+        try:
+            content = reader.feed(data)
+        except MessageError as error:
+            self._refuse(error)
+            return
+        if content:
+            exchange.request_body(content)
+        if reader.finished:
+            self._reader = None
+            self._receive = self._receive_early
+            if reader.leftover:
+                self._receive_early(reader.leftover)
+            exchange.request_end(reader.trailers)
+
+    def _receive_early(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > MAX_EARLY and not self._early_paused:
+            self._early_paused = True
+            self.pause_reading()
+
+    def _resume_after_early(self) -> None:
+        if self._early_paused:
+            self._early_paused = False
+            self.resume_reading()
+
+    def _receive_tunnel(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.tunnel_request(data)
+
+    # Ending.
+
+    def _answer(self, response: bytes) -> None:
+        """
+        Answer without an exchange, and close: what follows the head is not looked at.
+        """
+        self.queue(response)
+        self.flush()
+        self._linger()
+
+    def _refuse(self, error: MessageError) -> None:
+        """
+        The client broke the rules: nothing it sends can be trusted any more.
+        """
+        exchange, self._exchange = self._exchange, None
+        self._forwarder.refused(error)
+        if exchange is not None:
+            begun = exchange.responded
+            exchange.downstream_lost()
+            if begun:
+                self._lose(abort=True)
+                return
+        self._answer(error_response(error, head_only=False, close=True))
+
+    def _linger(self) -> None:
+        """
+        Close after a response that the client may not have read while it is still sending: closing
+        at once could destroy it (RFC 9112 section 9.6).
+        """
+        if self._wire is None:
+            return
+        if self._input_ended:
+            self._lose(abort=False)
+            return
+        self._closing = True
+        self._receive = _ignore
+        self._buffer.clear()
+        self.deadline = self._forwarder.client_deadline()
+        self.resume_reading()
+        self._wire.loseWriteConnection()
+
+    def _lose(self, abort: bool) -> None:
+        wire = self._wire
+        if wire is None:
+            return
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.downstream_lost()
+        self._closing = True
+        self._receive = _ignore
+        self.deadline = self._forwarder.client_deadline()
+        wire.unregisterProducer()
+        if abort:
+            wire.abortConnection()
+        else:
+            wire.loseConnection()
+
+    def _hung_up(self) -> bool:
+        """
+        Whether the client has closed its connection altogether, and not only its sending half.
+        """
+        if self._wire is None:
+            return True
+        handle = self._wire.getHandle()
+        poll = select.poll()
+        poll.register(handle, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+def _ignore(data: bytes) -> None:
+    """
+    The state of a connection whose input does not matter any more.
+    """

@@ -1,0 +1,446 @@
+"""
+The exchange: one request and its response, between a client connection and an upstream connection.
+
+Theory of operation.  Towards the origin, C{_out} collects what is not yet written; it is flushed
+once for all that arrived together.  Until there is a connection the client is not read, so C{_out}
+stays small.  Towards the client, the downstream connection does the same.  Either side that cannot
+take more makes the other side stop reading: an exchange never holds more than what was read at
+once.
+
+Nothing is sent twice unless that is safe: see L{Exchange.upstream_failed}.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastcar_tw.deadlines import NEVER
+from fastcar_tw.http.body import chunk, last_chunk
+from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.http.head import RequestHead, ResponseHead, without_field
+from fastcar_tw.http.target import Origin
+from fastcar_tw.upstream.connection import UpstreamConnection
+from fastcar_tw.wire import bytes_sent
+
+if TYPE_CHECKING:
+    from fastcar_tw.downstream.http1 import DownstreamConnection
+    from fastcar_tw.forward.forwarder import Forwarder
+
+#: Bytes of a request that are kept in case it has to be sent again.
+MAX_REPLAY = 64 * 1024
+
+#: RFC 9110 section 9.2.2.
+IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+
+
+class Exchange:
+    """
+    One request and its response.
+
+    @ivar request: the request's head.
+    @ivar origin: where it goes.
+    @ivar head_only: the response has no body whatever its head says.
+    @ivar request_complete: the client has sent all of it.
+    @ivar responded: the response's head was queued to the client.
+    @ivar persist: the client connection may serve another request afterwards.
+    @ivar tunnelling: the connection was upgraded.
+    """
+
+    __slots__ = (
+        "_chunk_response",
+        "_connection",
+        "_downstream",
+        "_ended",
+        "_forwarder",
+        "_moved",
+        "_out",
+        "_replay",
+        "_retried",
+        "_started",
+        "_status",
+        "_tunnel_ends",
+        "_waiting",
+        "head_only",
+        "origin",
+        "persist",
+        "request",
+        "request_complete",
+        "responded",
+        "tunnelling",
+    )
+
+    def __init__(
+        self,
+        forwarder: Forwarder,
+        downstream: DownstreamConnection,
+        request: RequestHead,
+        origin: Origin,
+    ) -> None:
+        self.request = request
+        self.origin = origin
+        self.head_only = request.method == b"HEAD"
+        self.request_complete = False
+        self.responded = False
+        self.persist = not request.close
+        self.tunnelling = False
+        self._forwarder = forwarder
+        self._downstream = downstream
+        self._started = forwarder.now()
+        self._connection: UpstreamConnection | None = None
+        self._out = [_request_head(request, forwarder.via)]
+        self._replay: bytes | None = None
+        self._waiting = False
+        self._ended = False
+        self._retried = False
+        self._chunk_response = False
+        self._moved = 0
+        self._status = 0
+        self._tunnel_ends = 0
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self._what()} {'ended' if self._ended else 'under way'}>"
+
+    # From the client.
+
+    def start(self) -> None:
+        """
+        The request's head, and what came with it, is there: get a connection.
+        """
+        self._waiting = True
+        self._downstream.deadline = NEVER  # the pool has one
+        self._forwarder.pool.acquire(self.origin, self, safe=self._repeatable())
+        if self._waiting and not self.request_complete:
+            self._downstream.pause_reading()
+
+    def request_body(self, content: bytes) -> None:
+        """
+        Some of the request's body.
+        """
+        self._out.append(chunk(content) if self.request.chunked else content)
+
+    def request_end(self, trailers: bytes) -> None:
+        """
+        The request is complete.
+        """
+        self.request_complete = True
+        if self.request.chunked:
+            self._out.append(last_chunk(trailers))
+
+    def flush_request(self) -> None:
+        """
+        Send on what has arrived.
+        """
+        connection = self._connection
+        if connection is not None and self._out:
+            self._replay = None
+            connection.send(b"".join(self._out))
+            self._out.clear()
+            self._set_deadline()
+
+    def downstream_full(self) -> None:
+        """
+        The client does not read.
+        """
+        if self._connection is not None:
+            self._connection.pause_reading()
+
+    def downstream_drained(self) -> None:
+        """
+        The client has read what was there.
+        """
+        if self._connection is not None:
+            self._connection.resume_reading()
+
+    def downstream_lost(self) -> None:
+        """
+        The client has gone.
+        """
+        connection = self._end()
+        if connection is not None:
+            connection.abort()
+
+    def expired(self) -> None:
+        """
+        Nothing was seen to happen for too long.
+        """
+        moved = self._bytes_moved()
+        if moved != self._moved:
+            # Buffers were emptying all the while.
+            self._set_deadline()
+            return
+        connection = self._end()
+        if connection is not None:
+            connection.abort()
+        if self.responded or not self.request_complete:
+            error = GatewayError(
+                504, "connection_read_timeout", f"{self.origin}: no byte moved for too long"
+            )
+        else:
+            error = GatewayError(
+                504, "http_response_timeout", f"{self.origin}: no response in time"
+            )
+        self._fail(error)
+
+    # From the pool.
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """
+        A connection is there: send the request.
+        """
+        if self._ended:
+            self._forwarder.pool.release(connection)
+            return
+        out = self._out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        if connection.served and self.request_complete and len(data) <= MAX_REPLAY:
+            self._replay = data
+        self._connection = connection
+        connection.start(self, data)
+        self._set_deadline()
+        if not self.request_complete:
+            self._downstream.resume_reading()
+        self._waiting = False
+
+    def connect_failed(self, error: GatewayError) -> None:
+        """
+        There will be no connection.
+        """
+        if not self._ended:
+            self._end()
+            self._fail(error)
+
+    # From the origin.
+
+    def upstream_full(self) -> None:
+        """
+        The origin does not read.
+        """
+        self._downstream.pause_reading()
+
+    def upstream_drained(self) -> None:
+        """
+        The origin has read what was there.
+        """
+        self._downstream.resume_reading()
+
+    def interim_response(self, head: ResponseHead) -> None:
+        """
+        A 1xx response: passed on, except to HTTP/1.0 clients (RFC 9110 section 15.2).
+        """
+        self._set_deadline()
+        if self.request.version == 11:
+            fields = without_field(head.fields, b"content-length")
+            self._downstream.queue(b"HTTP/1.1 %d%b\r\n%b\r\n" % (head.status, head.reason, fields))
+
+    def response_head(self, head: ResponseHead, has_body: bool) -> None:
+        """
+        The final response begins.
+        """
+        self.responded = True
+        self._status = head.status
+        fields = head.fields
+        framing = b""
+        if has_body and head.content_length is None:
+            if self.request.version == 11:
+                self._chunk_response = True
+                framing = b"Transfer-Encoding: chunked\r\n"
+            else:
+                self.persist = False
+        elif head.status == 204 and head.content_length is not None:
+            fields = without_field(fields, b"content-length")  # RFC 9110 section 8.6
+        if not self.request_complete:
+            # What the client still sends would have to be read to its end first.
+            self.persist = False
+        if head.upgrade is not None:
+            framing += b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade
+        if not self.persist:
+            framing += b"Connection: close\r\n"
+        self._downstream.queue(
+            b"HTTP/1.1 %d%b\r\n%b%b%b\r\n"
+            % (head.status, head.reason, fields, self._forwarder.via, framing)
+        )
+
+    def response_body(self, content: bytes) -> None:
+        """
+        Some of the response's body.
+        """
+        self._downstream.queue(chunk(content) if self._chunk_response else content)
+
+    def response_end(self, trailers: bytes) -> None:
+        """
+        The response is complete; the connection is no longer ours.
+        """
+        if self._chunk_response:
+            self._downstream.queue(last_chunk(trailers))
+        self._end()
+        if self._forwarder.config.verbose:
+            self._log_success()
+        self._downstream.response_done(self.persist)
+
+    def flush_response(self) -> None:
+        """
+        All that arrived together has been told.
+        """
+        if not self._ended:
+            self._set_deadline()
+            self._downstream.flush()
+
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
+        """
+        The connection has ended before the response did.
+
+        The request is sent again, once and on a new connection, only if nothing of a response was
+        received, the connection had been used before (so that its origin may have closed it just
+        then), and either the request is idempotent or provably none of it was sent (RFC 9110
+        section 9.2.2).
+
+        @param answered: some byte of a response was received.
+        @param unsent: no byte of the request has left.
+        """
+        replay = self._replay
+        if answered or self._retried or replay is None or not (unsent or self._repeatable()):
+            self._end()
+            self._fail(error)
+            return
+        self._connection = None
+        self._retried = True
+        self._replay = None
+        self._out.append(replay)
+        self._waiting = True
+        self._downstream.deadline = NEVER
+        self._forwarder.log.info(
+            "{what}: sent again on a new connection: {text}", what=self._what(), text=error.text
+        )
+        self._forwarder.pool.acquire(self.origin, self, fresh=True)
+
+    # A connection that was upgraded (RFC 9110 section 7.8).
+
+    def switched(self, head: ResponseHead, early: bytes) -> None:
+        """
+        The origin has switched protocols.
+
+        @param early: what it has already sent in the new one.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        if self.request.upgrade is None or head.upgrade is None or not self.request_complete:
+            self._end()
+            connection.abort()
+            self._fail(
+                GatewayError(
+                    502, "http_upgrade_failed", f"{self.origin} switched protocols unasked"
+                )
+            )
+            return
+        self.responded = self.tunnelling = True
+        self._downstream.queue(
+            b"HTTP/1.1 101%b\r\n%bConnection: upgrade\r\nUpgrade: %b\r\n\r\n%b"
+            % (head.reason, head.fields, head.upgrade, early)
+        )
+        sent_early = self._downstream.start_tunnel()
+        if sent_early:
+            connection.send(sent_early)
+
+    def tunnel_request(self, data: bytes) -> None:
+        """
+        Bytes from the client.
+        """
+        if self._connection is not None:
+            self._connection.send(data)
+            self._set_deadline()
+
+    def tunnel_data(self, data: bytes) -> None:
+        """
+        Bytes from the origin.
+        """
+        self._downstream.queue(data)
+
+    def downstream_end(self) -> None:
+        """
+        The client will send no more.
+        """
+        if self._connection is not None:
+            self._connection.end_output()
+        self._tunnel_ended()
+
+    def tunnel_end(self) -> None:
+        """
+        The origin will send no more.
+        """
+        self._downstream.flush()
+        self._downstream.end_output()
+        self._tunnel_ended()
+
+    def _tunnel_ended(self) -> None:
+        self._tunnel_ends += 1
+        if self._tunnel_ends == 2:
+            connection = self._end()
+            if connection is not None:
+                connection.close()
+            self._downstream.response_done(False)
+
+    # Ours.
+
+    def _repeatable(self) -> bool:
+        request = self.request
+        if request.idempotency_key:
+            return True
+        bodiless = not request.content_length and not request.chunked
+        return bodiless and request.upgrade is None and request.method in IDEMPOTENT_METHODS
+
+    def _set_deadline(self) -> None:
+        config = self._forwarder.config
+        waiting_for_response = self.request_complete and not self.responded
+        self._downstream.deadline = self._forwarder.now() + (
+            config.response_timeout if waiting_for_response else config.stall_timeout
+        )
+        self._moved = self._bytes_moved()
+
+    def _bytes_moved(self) -> int:
+        connection = self._connection
+        wire = connection.wire if connection is not None else None
+        upstream = bytes_sent(wire) if wire is not None else None
+        return self._downstream.sent() + (upstream or 0)
+
+    def _end(self) -> UpstreamConnection | None:
+        """
+        Let go of the connection, or of the place in line for one.
+        """
+        self._ended = True
+        connection, self._connection = self._connection, None
+        if self._waiting:
+            self._waiting = False
+            self._forwarder.pool.cancel(self.origin, self)
+        return connection
+
+    def _fail(self, error: GatewayError) -> None:
+        self._forwarder.failed(self._what(), error, self._forwarder.now() - self._started)
+        if self.responded:
+            self._downstream.abort()
+        else:
+            self._downstream.failed(error)
+
+    def _what(self) -> str:
+        return f"{self.request.method.decode('ascii')} {self.origin}"
+
+    def _log_success(self) -> None:
+        self._forwarder.log.info(
+            "{what}: {status} after {elapsed:.3f} s",
+            what=self._what(),
+            status=self._status,
+            elapsed=self._forwarder.now() - self._started,
+        )
+
+
+def _request_head(request: RequestHead, via: bytes) -> bytes:
+    """
+    The head for the origin: fields as they came, our own connection fields last.
+    """
+    own = via
+    if request.chunked:
+        own += b"Transfer-Encoding: chunked\r\n"
+    if request.upgrade is not None:
+        own += b"Connection: upgrade\r\nUpgrade: %b\r\n" % request.upgrade
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target, request.fields, own)

@@ -1,0 +1,186 @@
+"""
+What all exchanges of the forward service share: configuration, pool, deadlines and the log.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from fastcar_tw.config import Config
+from fastcar_tw.deadlines import Deadlines, Expiring
+from fastcar_tw.http.errors import FastcarError, MessageError
+from fastcar_tw.http.target import Origin, parse_authority
+from fastcar_tw.tls.machine import TLSError
+from fastcar_tw.tls.server_contexts import ServerContexts
+from fastcar_tw.tls.trust import Trust
+from fastcar_tw.upstream.pool import ConnectionPool
+
+#: Host fields whose origin is remembered.
+MAX_KNOWN_ORIGINS = 4096
+
+
+class Client(Expiring, Protocol):
+    """
+    A client connection in any of its states.
+    """
+
+    def drain(self) -> None:
+        """
+        fastcar is stopping: end when the exchange ends, at once if there is none.
+        """
+
+    def abort(self) -> None:
+        """
+        End at once.
+        """
+
+
+class Forwarder:
+    """
+    The forward service's shared parts.
+
+    @ivar config: the configuration.
+    @ivar pool: connections to the origins.
+    @ivar server_contexts: certificates shown to the clients.
+    @ivar via: the Via field line of this proxy, or nothing.
+    """
+
+    log = Logger(namespace="fastcar")
+
+    def __init__(
+        self,
+        config: Config,
+        clock: IReactorTime,
+        pool: ConnectionPool,
+        server_contexts: ServerContexts,
+        trust: Trust,
+    ) -> None:
+        self.config = config
+        self.pool = pool
+        self.server_contexts = server_contexts
+        self.via = f"Via: 1.1 {config.via}\r\n".encode("ascii") if config.via else b""
+        self.now = clock.seconds
+        self.deadlines = Deadlines(clock, sweep_interval(config))
+        self.clients: set[Client] = set()
+        self._trust = trust
+        self._drained: Deferred[None] | None = None
+        self._origins: dict[tuple[str, bytes], Origin] = {}
+
+    def watch(self, client: Client) -> None:
+        """
+        A client connection begins, or changes hands.
+        """
+        self.clients.add(client)
+        self.deadlines.watch(client)
+
+    def unwatch(self, client: Client) -> None:
+        """
+        A client connection has ended, or changed hands.
+        """
+        self.clients.discard(client)
+        self.deadlines.unwatch(client)
+        if self._drained is not None and not self.clients:
+            drained, self._drained = self._drained, None
+            drained.callback(None)
+
+    def drain(self) -> Deferred[None]:
+        """
+        End every client connection as soon as its exchange has ended.
+
+        @return: fires when none is left.
+        """
+        drained: Deferred[None] = Deferred()
+        if not self.clients:
+            drained.callback(None)
+            return drained
+        self._drained = drained
+        for client in list(self.clients):
+            client.drain()
+        return drained
+
+    def abort(self) -> None:
+        """
+        End every client connection at once.
+        """
+        self._drained = None
+        for client in list(self.clients):
+            client.abort()
+
+    def client_deadline(self) -> float:
+        """
+        When a client must have sent what it owes.
+        """
+        return self.now() + self.config.client_timeout
+
+    def keepalive_deadline(self) -> float:
+        """
+        When a client connection has been idle for too long.
+        """
+        return self.now() + self.config.keepalive_timeout
+
+    def origin(self, scheme: str, host: bytes) -> Origin:
+        """
+        The origin that a Host field or an authority names.
+
+        @raise MessageError: 400 when it is invalid.
+        """
+        key = (scheme, host)
+        origin = self._origins.get(key)
+        if origin is None:
+            name, port = parse_authority(host, scheme)
+            verified = scheme == "http" or self._trust.verifies(name, port)
+            origin = Origin(scheme, name, port, verified)
+            if len(self._origins) >= MAX_KNOWN_ORIGINS:
+                self._origins.clear()
+            self._origins[key] = origin
+        return origin
+
+    def refused(self, error: MessageError) -> None:
+        """
+        Log what a client did wrong.
+        """
+        self.log.warn("client refused: {status} {text}", status=error.status, text=error.text)
+
+    def client_failed(self, reason: Failure) -> None:
+        """
+        Log why a client's TLS handshake failed.
+        """
+        error = reason.value
+        if isinstance(error, TLSError):
+            self.log.warn("client TLS failed: {reason}", reason=error.reason)
+
+    def failed(self, what: str, error: FastcarError, elapsed: float) -> None:
+        """
+        Log a failed exchange.
+
+        @param what: method and origin.
+        @param elapsed: seconds since its request head.
+        """
+        self.log.warn(
+            "{what}: {error} ({status}): {text} after {elapsed:.3f} s",
+            what=what,
+            error=error.proxy_status,
+            status=error.status,
+            text=error.text,
+            elapsed=elapsed,
+        )
+
+
+def sweep_interval(config: Config) -> float:
+    """
+    How often deadlines are looked at, in seconds: a fraction of the shortest, at most once a
+    second.
+    """
+    shortest = min(
+        config.response_timeout,
+        config.stall_timeout,
+        config.client_timeout,
+        config.keepalive_timeout,
+        config.idle_timeout,
+    )
+    return min(1.0, shortest / 4)

@@ -1,0 +1,41 @@
+"""
+Requests that fastcar answers itself, because they may not or cannot be forwarded.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+
+from fastcar_tw.http.errors import MessageError
+from fastcar_tw.http.head import RequestHead
+
+
+def answer_locally(request: RequestHead) -> bytes | None:
+    """
+    The response for a request that ends here: Max-Forwards is 0 (RFC 9110 section 7.6.2).
+
+    @return: a whole response that closes the connection; None when the request is to be forwarded.
+    @raise MessageError: 501 for CONNECT.
+    """
+    if request.method == b"CONNECT":
+        raise MessageError("CONNECT is not supported on this socket", 501)
+    if request.max_forwards != 0:
+        return None
+    if request.method == b"OPTIONS":
+        return _response(b"", b"")
+    # RFC 9110 section 9.3.8: the request as received, without what might be a secret.
+    reflected = b"TRACE %b HTTP/1.1\r\nHost: %b\r\nMax-Forwards: 0\r\n\r\n" % (
+        request.target,
+        request.host,
+    )
+    return _response(b"Content-Type: message/http\r\n", reflected)
+
+
+def _response(fields: bytes, body: bytes) -> bytes:
+    date = formatdate(usegmt=True).encode("ascii")
+    return b"HTTP/1.1 200 OK\r\nDate: %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
+        date,
+        fields,
+        len(body),
+        body,
+    )

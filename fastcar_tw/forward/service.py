@@ -1,0 +1,148 @@
+"""
+The forward service as Twisted starts and stops it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from fastcar_tw.config import Config
+from fastcar_tw.downstream import socketfile
+from fastcar_tw.downstream.front import Front
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.tls.local_ca import LocalCA
+from fastcar_tw.tls.server_contexts import ServerContexts
+from fastcar_tw.tls.trust import Trust
+from fastcar_tw.transport.facade import EagerReactor
+from fastcar_tw.upstream.endpoints import OriginEndpoints
+from fastcar_tw.upstream.pool import ConnectionPool
+
+#: Clients that may be waiting to be accepted: all workers of a busy php-fpm at once.
+BACKLOG = 4096
+
+
+class ForwardFactory(Factory):
+    """
+    Puts a L{Front} on every client connection.
+    """
+
+    noisy = False
+
+    def __init__(self, forwarder: Forwarder) -> None:
+        self._forwarder = forwarder
+
+    def buildProtocol(self, addr: IAddress | None) -> Front:  # type: ignore[override]
+        return Front(self._forwarder)
+
+
+class ForwardService(Service):
+    """
+    Forwards HTTP and HTTPS from a UNIX socket over pooled connections.
+
+    @ivar forwarder: the running service's shared parts.
+    """
+
+    log = Logger(namespace="fastcar")
+
+    def __init__(self, config: Config, reactor: Any = None) -> None:
+        """
+        @param reactor: the global one unless given.
+        """
+        if reactor is None:
+            from twisted.internet import reactor
+        self.setName("forward")
+        self._config = config
+        self._reactor = reactor
+        self._port: IListeningPort | None = None
+        eager = EagerReactor(reactor)
+        trust = Trust(config.trust, config.insecure_origins)
+        self._pool = ConnectionPool(
+            reactor,
+            OriginEndpoints(eager, trust, config.connect_timeout),
+            max_idle_per_origin=config.max_idle_per_origin,
+            idle_timeout=config.idle_timeout,
+            connect_timeout=config.connect_timeout,
+        )
+        self._ca_file: str | None = None
+        self.forwarder = Forwarder(config, reactor, self._pool, self._server_contexts(), trust)
+        self._endpoint = UNIXServerEndpoint(eager, config.unix, BACKLOG, config.socket_mode)
+
+    def privilegedStartService(self) -> None:
+        """
+        Take the socket, while the process may still have the right to.
+
+        @raise SocketPathError: the path is in use, or cannot be used.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Serve.
+
+        @raise SocketPathError: see L{privilegedStartService}.
+        """
+        super().startService()
+        if self._port is None:
+            self._listen()
+        self.forwarder.deadlines.start()
+        self.forwarder.deadlines.watch(self._pool)
+        for origin in self._config.insecure_origins:
+            self.log.warn("certificates of {origin} are NOT verified", origin=origin)
+        self.log.info(
+            "forwarding from {path} (mode {mode:o}); CA for clients: {ca}",
+            path=self._config.unix,
+            mode=self._config.socket_mode,
+            ca=self._ca_file or f"the one that signed {self._config.cert}",
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more connections, let exchanges under way finish, and end them when that takes
+        longer than the drain timeout.
+
+        @return: fires when no client is left.
+        """
+        super().stopService()
+        port, self._port = self._port, None
+        stopped = defer.maybeDeferred(port.stopListening) if port else defer.succeed(None)
+        drained = self.forwarder.drain()
+        drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
+        return defer.DeferredList([stopped, drained]).addCallback(self._finish)
+
+    def _finish(self, _: object) -> None:
+        self.forwarder.deadlines.stop()
+        self.forwarder.abort()
+        self._pool.abort()
+
+    def _listen(self) -> None:
+        path = self._config.unix
+        socketfile.prepare(path)
+        ports: list[IListeningPort] = []
+        failures: list[Failure] = []
+        # This endpoint listens at once.
+        self._endpoint.listen(ForwardFactory(self.forwarder)).addCallbacks(
+            ports.append, failures.append
+        )
+        if failures:
+            failures[0].raiseException()
+        self._port = ports[0]
+        if self._config.socket_group is not None:
+            socketfile.set_group(path, self._config.socket_group)
+
+    def _server_contexts(self) -> ServerContexts:
+        config = self._config
+        if config.cert is not None and config.key is not None:
+            return ServerContexts.from_files(config.cert, config.key)
+        ca = LocalCA.load_or_create(config.ca_directory)
+        self._ca_file = ca.certificate_path
+        return ServerContexts.from_ca(ca)

@@ -1,0 +1,80 @@
+"""
+Where a request goes: request-target and Host, judged once (RFC 9112 section 3.2, 3.3).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import NamedTuple
+
+from fastcar_tw.http.errors import MessageError
+from fastcar_tw.http.grammar import ABSOLUTE_FORM, AUTHORITY
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """
+    The server a request is for, and with it the key under which its connections are pooled:
+    requests that differ in any of this never share a connection.
+
+    @ivar scheme: C{"http"} or C{"https"}.
+    @ivar host: lower-case name or address; IPv6 addresses without their brackets.
+    @ivar port: TCP port, 1 to 65535.
+    @ivar verified: whether the origin's certificate is verified (the trust policy).
+    """
+
+    scheme: str
+    host: str
+    port: int
+    verified: bool = True
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def ip_literal(host: str) -> IPv4Address | IPv6Address | None:
+    """
+    The address that a host states literally, None for a name.
+    """
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def parse_authority(authority: bytes, scheme: str) -> tuple[str, int]:
+    """
+    Split C{host[:port]}; a missing or empty port is the scheme's default.
+
+    @raise MessageError: for anything else; 400 (RFC 9110 section 7.2, RFC 9112 section 3.2).
+    """
+    match = AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise MessageError("invalid Host: expected a name or address with an optional port")
+    host = match[1].decode("ascii").lower()
+    if host[0] == "[":
+        host = host[1:-1]
+        if not isinstance(ip_literal(host), IPv6Address):
+            raise MessageError("invalid Host: expected an IPv6 address between the brackets")
+    port = int(match[2]) if match[2] else DEFAULT_PORTS[scheme]
+    if not 0 < port < 65536:
+        raise MessageError("invalid Host: expected a port from 1 to 65535")
+    return host, port
+
+
+def split_absolute_form(target: bytes) -> tuple[str, bytes, bytes]:
+    """
+    Split an absolute-form target into scheme, authority and origin-form target.
+
+    @raise MessageError: when it is not C{http://} or C{https://}, carries user information (RFC
+        9110 section 4.2.4), or has a fragment.
+    """
+    match = ABSOLUTE_FORM.fullmatch(target)
+    if match is None:
+        raise MessageError("invalid request target: expected /path, or http://host/path")
+    path = match[3]
+    if path[:1] != b"/":
+        path = b"/" + path
+    return match[1].decode("ascii").lower(), match[2], path

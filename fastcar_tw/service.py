@@ -1,0 +1,63 @@
+"""
+From the command line to running services: what C{twistd fastcar} loads.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from twisted.application.service import IService, MultiService
+from twisted.internet.error import CannotListenError
+
+from fastcar_tw.config import ConfigError
+from fastcar_tw.downstream.socketfile import SocketPathError
+from fastcar_tw.forward.service import ForwardService
+from fastcar_tw.options import Options
+from fastcar_tw.tls.ca_store import LocalCAError
+from fastcar_tw.tls.server_contexts import CertificateFileError
+from fastcar_tw.tls.trust import TrustError
+
+__all__ = ["ForwardService", "makeService"]
+
+#: What an operator can put right: told in one line, without a traceback.
+_OPERATOR_ERRORS = (
+    CannotListenError,
+    CertificateFileError,
+    ConfigError,
+    LocalCAError,
+    SocketPathError,
+    TrustError,
+)
+
+
+class CommandLineService(MultiService):
+    """
+    Ends the process with one line when the services in it cannot start.
+    """
+
+    def privilegedStartService(self) -> None:
+        """
+        @raise SystemExit: with the reason; the exit status is 1.
+        """
+        try:
+            super().privilegedStartService()
+        except _OPERATOR_ERRORS as error:
+            _give_up(error)
+
+
+def makeService(options: Options) -> IService:
+    """
+    The services that the options ask for.
+
+    @raise SystemExit: with the reason why there can be none; the exit status is 1.
+    """
+    service = CommandLineService()
+    try:
+        ForwardService(options.to_config()).setServiceParent(service)
+    except _OPERATOR_ERRORS as error:
+        _give_up(error)
+    return service
+
+
+def _give_up(error: Exception) -> NoReturn:
+    raise SystemExit(f"fastcar: {error}")

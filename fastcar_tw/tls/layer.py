@@ -1,0 +1,166 @@
+"""
+TLS as a layer between a transport and what speaks inside: a thin shell around L{TLSMachine}.
+
+It looks like a transport from above and like a protocol from below.  Twisted's own TLS wrapper does
+more and costs more: it declares interfaces per connection and copies producers; here back-pressure
+is simply the transport's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.wire import Wire, bytes_sent
+
+
+@implementer(IHalfCloseableProtocol)
+class TLSLayer:
+    """
+    One side of a TLS connection.
+
+    Subclasses say what happens at the end of the handshake and when it, or anything later, fails.
+
+    @ivar protocol: what speaks inside; None until L{handshaken} has set it.
+    @ivar machine: the TLS state.
+    """
+
+    __slots__ = ("_ended", "_shaken", "machine", "protocol", "transport")
+
+    def __init__(self, machine: TLSMachine) -> None:
+        self.machine = machine
+        self.protocol: Any = None
+        self.transport: Wire | None = None
+        self._shaken = False
+        self._ended = False
+
+    def handshaken(self) -> None:
+        """
+        The handshake is finished and the peer verified: set C{protocol} and connect it.
+        """
+        raise NotImplementedError
+
+    def failed(self, reason: Failure) -> None:
+        """
+        The connection has ended before C{protocol} was there to be told.
+        """
+        raise NotImplementedError
+
+    # As a protocol.
+
+    def makeConnection(self, transport: Wire) -> None:
+        self.transport = transport
+
+    def dataReceived(self, data: bytes) -> None:
+        machine = self.machine
+        if self._ended:
+            return
+        try:
+            plaintext = machine.receive(data)
+        except TLSError as error:
+            self._write_outgoing()
+            self._end(Failure(error))
+            return
+        self._write_outgoing()
+        if not self._shaken:
+            if not machine.ready:
+                return
+            self._shaken = True
+            self.handshaken()
+        if plaintext and self.protocol is not None:
+            self.protocol.dataReceived(plaintext)
+        if machine.closed and not self._ended:
+            self._end_of_stream()
+
+    def readConnectionLost(self) -> None:
+        # Without close_notify this is a truncation (RFC 8446 section 6.1, RFC 9112 section 9.8).
+        if not self._ended:
+            self._end(Failure(ConnectionLost("the peer ended TLS without close_notify")))
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self._ended or self.protocol is not None:
+            self._tell(reason)
+        self._ended = True
+        self.transport = None
+
+    def _end_of_stream(self) -> None:
+        if self.protocol is None:
+            self._end(Failure(ConnectionLost("TLS ended during the handshake")))
+        else:
+            self.protocol.readConnectionLost()
+
+    def _end(self, reason: Failure) -> None:
+        """
+        Nothing more can come.  What was written still goes out (an alert says why).
+        """
+        self._ended = True
+        transport = self.transport
+        self._tell(reason)
+        if transport is not None:
+            transport.loseConnection()
+
+    def _tell(self, reason: Failure) -> None:
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connectionLost(reason)
+        elif not self._shaken:
+            self.failed(reason)
+
+    def _write_outgoing(self) -> None:
+        outgoing = self.machine.outgoing()
+        if outgoing and self.transport is not None:
+            self.transport.write(outgoing)
+
+    # As a transport.
+
+    @property
+    def bytes_sent(self) -> int | None:
+        """
+        Of the transport: bytes of ciphertext taken by the kernel.
+        """
+        return bytes_sent(self.transport) if self.transport is not None else None
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None and not self._ended:
+            self.transport.write(self.machine.send(data))
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        if self.transport is not None:
+            self.transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        if self.transport is not None:
+            self.transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        if self.transport is not None:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        if self.transport is not None:
+            self.transport.resumeProducing()
+
+    def loseWriteConnection(self) -> None:
+        if self.transport is not None:
+            self.transport.write(self.machine.shutdown())
+            self.transport.loseWriteConnection()
+
+    def loseConnection(self) -> None:
+        if self.transport is not None:
+            self.transport.write(self.machine.shutdown())
+            self.transport.loseConnection()
+
+    def abortConnection(self) -> None:
+        if self.transport is not None:
+            self.transport.abortConnection()
+
+    def getHandle(self) -> Any:
+        return None if self.transport is None else self.transport.getHandle()

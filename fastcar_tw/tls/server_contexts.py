@@ -1,0 +1,136 @@
+"""The certificates shown to clients: one chain from files, or a leaf by name from the local CA."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from OpenSSL import SSL
+
+from fastcar_tw.tls.local_ca import LEAF_LIFETIME, LocalCA
+from fastcar_tw.tls.machine import TLSMachine
+from fastcar_tw.tls.names import address_of, is_dns_name
+from fastcar_tw.tls.policy import new_context
+
+__all__ = ["CertificateFileError", "ServerContexts"]
+
+#: For clients without SNI, or with one that is no name.
+DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
+#: Most leaves kept, the least recently used goes first; each takes about 26 KiB.
+MAX_LEAVES = 1024
+#: Forward secrecy and AEAD only (RFC 9325 section 4.2), for TLS 1.2; TLS 1.3 has nothing else.
+_TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+class CertificateFileError(ValueError):
+    """A certificate or key file is not usable; the message names it and what was expected."""
+
+
+class ServerContexts:
+    """Makes the server side of each downstream connection."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    @classmethod
+    def from_files(cls, cert: str, key: str) -> ServerContexts:
+        """Always the chain of these PEM files (leaf first). Raises CertificateFileError."""
+        context = _server_context()
+        try:
+            context.use_certificate_chain_file(cert)
+        except SSL.Error:
+            raise CertificateFileError(
+                f"{cert}: expected a readable PEM certificate chain, the server's own first"
+            ) from None
+        _use_key_file(context, cert, key)
+        return cls(context)
+
+    @classmethod
+    def from_ca(cls, ca: LocalCA, clock: Callable[[], float] = time.time) -> ServerContexts:
+        """A leaf for each SNI name, minted when first asked for. `clock` gives seconds."""
+        context = _server_context()
+        leaves = LeafCache(ca, context, clock)
+        context.set_tlsext_servername_callback(leaves.choose)
+        return cls(context)
+
+    def server(self) -> TLSMachine:
+        """The server side of a new connection."""
+        return TLSMachine.server(self._context)
+
+
+class LeafCache:
+    """Contexts by server name, bounded, re-minted when half of a leaf's life is over."""
+
+    def __init__(self, ca: LocalCA, front: SSL.Context, clock: Callable[[], float]) -> None:
+        """`front` is the context connections start in; it has no certificate of its own."""
+        self._ca = ca
+        self._front = front
+        self._clock = clock
+        self._leaves: OrderedDict[str, tuple[float, SSL.Context]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._leaves)
+
+    def choose(self, connection: SSL.Connection) -> None:
+        """Give a connection the leaf for its SNI (RFC 6066 section 3), or the default one."""
+        sni = connection.get_servername() or b""
+        name = sni.decode("latin-1").lower().removesuffix(".")
+        if not is_dns_name(name) and address_of(name) is None:
+            name = ""
+        connection.set_context(self.leaf(name))
+
+    def leaf(self, name: str) -> SSL.Context:
+        """The context for a valid name, or for "", the default names."""
+        now = self._clock()
+        found = self._leaves.get(name)
+        if found is not None and now - found[0] < LEAF_LIFETIME / 2:
+            self._leaves.move_to_end(name)
+            return found[1]
+        context = self._mint((name,) if name else DEFAULT_NAMES)
+        self._leaves[name] = (now, context)
+        self._leaves.move_to_end(name)
+        if len(self._leaves) > MAX_LEAVES:
+            self._leaves.popitem(last=False)
+        return context
+
+    def _mint(self, names: Sequence[str]) -> SSL.Context:
+        certificate, key = self._ca.issue(names)
+        context = _server_context()
+        context.use_certificate(certificate)
+        context.use_privatekey(key)
+        # OpenSSL calls back into the front as long as a connection lives that began in it.
+        context.set_app_data(self._front)
+        return context
+
+
+def _server_context() -> SSL.Context:
+    context = new_context(SSL.TLS_SERVER_METHOD)
+    context.set_cipher_list(_TLS12_CIPHERS)
+    context.set_alpn_select_callback(_select_alpn)
+    return context
+
+
+def _select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """HTTP/1.1, or no ALPN at all; not the alert of RFC 7301 section 3.2: HTTP/1.1 is tried.
+
+    Returning b"" would end the handshake with internal_error.
+    """
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _use_key_file(context: SSL.Context, cert: str, key: str) -> None:
+    expected = f"{key}: expected a readable, unencrypted PEM private key"
+    try:
+        with open(key, "rb") as file:
+            loaded = serialization.load_pem_private_key(file.read(), None)
+        context.use_privatekey(loaded)  # type: ignore[arg-type]
+        context.check_privatekey()
+    except OSError as error:
+        raise CertificateFileError(f"{expected} ({error.strerror})") from None
+    except (ValueError, TypeError):  # TypeError: it is encrypted, or of no kind TLS has
+        raise CertificateFileError(expected) from None
+    except SSL.Error:
+        raise CertificateFileError(f"{key}: expected the private key of {cert}") from None

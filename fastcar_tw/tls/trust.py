@@ -1,0 +1,155 @@
+"""Upstream trust: which certificates an origin may show, and the client machines that ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from cryptography import x509
+from OpenSSL import SSL, crypto
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
+
+from fastcar_tw.tls.errors import TLSError, note_verify_failure
+from fastcar_tw.tls.machine import TLSMachine
+from fastcar_tw.tls.names import address_of, is_dns_name, normal_host
+from fastcar_tw.tls.policy import new_context
+
+__all__ = ["Trust", "TrustError"]
+
+_ORIGIN = re.compile(r"(\[[^\]]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
+#: How many of a certificate's names an error tells.
+_NAMES_TOLD = 5
+
+
+class TrustError(ValueError):
+    """A CA file or an insecure origin is not usable; the message names it."""
+
+
+class Trust:
+    """The system's CAs and some more, with exceptions for named origins.
+
+    The system's CAs are those of SSL_CERT_FILE and SSL_CERT_DIR, where set, else of the places
+    distributions keep them in. Two contexts serve all connections, each built when first needed
+    (reading the system's CAs takes milliseconds).
+    """
+
+    def __init__(
+        self, extra_files: Sequence[str] = (), insecure_origins: Iterable[str] = ()
+    ) -> None:
+        """Check the files and origins.
+
+        `extra_files`: PEM files of further CA certificates. `insecure_origins`: "host" for any
+        port or "host:port", IPv6 in brackets; their certificates are not verified.
+        Raises TrustError.
+        """
+        for path in extra_files:
+            _check_ca_file(path)
+        self._extra_files = tuple(extra_files)
+        self._insecure = frozenset(_parse_origin(origin) for origin in insecure_origins)
+        self._contexts: dict[bool, SSL.Context] = {}
+
+    def verifies(self, host: str, port: int) -> bool:
+        """Whether the certificate of this origin is verified."""
+        name = normal_host(host)
+        return (name, None) not in self._insecure and (name, port) not in self._insecure
+
+    def client(
+        self, host: str, port: int, alpn: Sequence[bytes] = (b"http/1.1",)
+    ) -> TLSMachine:
+        """A machine for one connection to an origin; `start` it.
+
+        `host`: ASCII name or IP literal, brackets allowed. SNI is sent for names only (RFC 6066
+        section 3). Raises TLSError if no certificate could be valid for `host`.
+        """
+        name = normal_host(host)
+        verified = self.verifies(name, port)
+        is_address = address_of(name) is not None
+        if verified and not is_address and not is_dns_name(name):
+            raise TLSError(f"no certificate can be verified for {host!r}: not a DNS name")
+        machine = TLSMachine.client(
+            self._context(verified),
+            name if is_dns_name(name) else "",
+            _name_check(name, is_address) if verified else None,
+        )
+        if alpn:
+            machine.connection.set_alpn_protos(list(alpn))
+        return machine
+
+    def _context(self, verified: bool) -> SSL.Context:
+        context = self._contexts.get(verified)
+        if context is None:
+            context = self._contexts[verified] = new_context(SSL.TLS_CLIENT_METHOD)
+            if verified:
+                _require_chain(context, self._extra_files)
+        return context
+
+
+def _require_chain(context: SSL.Context, extra_files: Iterable[str]) -> None:
+    context.set_verify(SSL.VERIFY_PEER, note_verify_failure)
+    context.set_default_verify_paths()
+    for path in extra_files:
+        context.load_verify_locations(path)
+    store = context.get_cert_store()
+    assert store is not None
+    # As libcurl does: a trusted intermediate ends the chain.
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+
+
+def _name_check(name: str, is_address: bool) -> Callable[[SSL.Connection], None]:
+    """The check of RFC 9110 section 4.3.4, after OpenSSL has verified the chain."""
+
+    def verify(connection: SSL.Connection) -> None:
+        try:
+            (verify_ip_address if is_address else verify_hostname)(connection, name)
+        except Exception:  # parsing a hostile certificate may raise more than a mismatch
+            raise TLSError(
+                "certificate verify failed: "
+                f"expected a certificate for {name}, got one for {_offered(connection)}",
+                certificate_error=True,
+            ) from None
+
+    return verify
+
+
+def _offered(connection: SSL.Connection) -> str:
+    """The names in the peer's certificate, fit for a log line."""
+    try:
+        certificate = connection.get_peer_certificate()
+        assert certificate is not None
+        found = certificate.to_cryptography().extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+        names = [str(name.value) for name in found.value]
+    except x509.ExtensionNotFound:
+        return "no name"
+    except Exception:
+        return "names that cannot be read"
+    told = [
+        name if is_dns_name(name.lower().removeprefix("*.")) or address_of(name) else "(malformed)"
+        for name in names[:_NAMES_TOLD]
+    ]
+    more = len(names) - len(told)
+    return (", ".join(told) or "no name") + (f" and {more} more" if more else "")
+
+
+def _check_ca_file(path: str) -> None:
+    expected = f"{path}: expected a PEM file with at least one CA certificate"
+    try:
+        with open(path, "rb") as file:
+            x509.load_pem_x509_certificates(file.read())
+    except OSError as error:
+        raise TrustError(f"{expected} ({error.strerror})") from None
+    except ValueError:
+        raise TrustError(expected) from None
+
+
+def _parse_origin(text: str) -> tuple[str, int | None]:
+    match = _ORIGIN.fullmatch(text)
+    if match is not None:
+        name = normal_host(match[1])
+        port = None if match[2] is None else int(match[2])
+        is_v6 = match[1].startswith("[")
+        known = is_dns_name(name) or (address_of(name) is not None and is_v6 == (":" in name))
+        if known and (port is None or 0 < port < 65536):
+            return name, port
+    raise TrustError(f"insecure origin {text!r}: expected HOST or HOST:PORT, IPv6 in brackets")

@@ -1,0 +1,273 @@
+"""Eager connections: Twisted's stream transports without the detour through the reactor.
+
+A stock transport buffers every write and sends it when the reactor next reports the descriptor
+writable: three epoll calls and one turn of the loop for each response.  An eager transport calls
+`send` inside `write` and leaves to the stock buffering only what the kernel did not take.
+
+Everything else follows :class:`twisted.internet.abstract.FileDescriptor`.  Whatever it does not
+pay to do eagerly (TLS by `startTLS`, pull producers, descriptor passing, a connection being
+aborted) switches that one connection to the stock way of writing, for good.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import address, main, tcp, unix
+from twisted.internet.interfaces import IProducer
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from twisted.internet.error import ConnectionDone, ConnectionLost
+
+_CLOSED_CLEANLY = Failure(main.CONNECTION_DONE)
+_TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+class EagerConnection(tcp.Connection):
+    """The mixin that makes a stream transport eager; put it before the stock class.
+
+    `bytes_sent` counts the bytes the kernel has accepted since the connection was made, so while
+    it has not moved, nothing of what was written since has left this process.
+    """
+
+    reactor: Any  # one of Twisted's: IReactorFDSet, IReactorTime
+    bytes_sent: int = 0
+    # close() alone ends the connection: sockets are close-on-exec, no other process holds them.
+    _shouldShutdown = False
+    _eager = True
+    _reading = False
+    _writing = False
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, or as much as the kernel takes, and buffer the rest.
+
+        A failing `send` only buffers: the reactor then meets the error itself, so
+        `connectionLost` is never called from inside `write`.
+        Raises TypeError if `data` is not bytes.
+        """
+        if not (
+            self._eager
+            and self.connected
+            and not self.dataBuffer
+            and not self._tempDataLen
+            and not self._writeDisconnected
+            and data
+            and isinstance(data, bytes)
+        ):
+            tcp.Connection.write(self, data)
+            return
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            tcp.Connection.write(self, data)
+            return
+        self.bytes_sent += sent
+        if sent != len(data):
+            tcp.Connection.write(self, data[sent:])
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Join the pieces and write them as one. Raises TypeError if one is not bytes."""
+        self.write(b"".join(iovec))
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        """Send for the stock buffering, and count what was sent."""
+        result = super().writeSomeData(data)
+        if isinstance(result, int):
+            self.bytes_sent += result
+        return result
+
+    def doRead(  # type: ignore[override]  # _AbortingMixin assigns a lambda
+        self,
+    ) -> ConnectionLost | ConnectionDone | None:
+        """Read once and hand the bytes to the protocol, unless reading was paused meanwhile.
+
+        The reactor may have collected this event before another one in the same batch paused or
+        closed this connection.
+        """
+        if not self._reading:
+            return None
+        try:
+            data = self.socket.recv(self.bufferSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        self.protocol.dataReceived(data)
+        return None
+
+    def end_reading(self, why: ConnectionLost | ConnectionDone) -> None:
+        """Act on a reason that `doRead` returned, as the reactor does: end of file is a half-close
+        for an IHalfCloseableProtocol, anything else loses the connection."""
+        self.stopReading()
+        if why is main.CONNECTION_DONE:
+            self.readConnectionLost(_CLOSED_CLEANLY)
+        else:
+            self.connectionLost(Failure(why))
+
+    def loseConnection(self) -> None:
+        """Close after everything buffered is sent and any producer has finished.
+
+        With nothing to wait for, the connection is closed in the next turn of the reactor, without
+        asking whether it is writable; never inside this call.
+        """
+        if not self._eager or not self._idle():
+            tcp.Connection.loseConnection(self)
+        elif self.connected and not self.disconnecting:
+            self.stopReading()
+            self.disconnecting = 1
+            self.reactor.callLater(0, self._close_if_idle)
+
+    def _idle(self) -> bool:
+        return not self.dataBuffer and not self._tempDataLen and self.producer is None
+
+    def _close_if_idle(self) -> None:
+        if not self.connected or self._aborting:
+            return
+        if self._idle():
+            self.connectionLost(_CLOSED_CLEANLY)
+        else:  # written to since: the stock doWrite closes once that is flushed
+            self.startWriting()
+
+    def abortConnection(self) -> None:
+        """Drop what is buffered and close at once, with a reset on TCP."""
+        self._eager = False
+        tcp.Connection.abortConnection(self)
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Register a producer; a pull producer lives on write events, so it gets stock writes."""
+        if not streaming:
+            self._eager = False
+        tcp.Connection.registerProducer(self, producer, streaming)
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """Start TLS the stock way: from here on `write` belongs to the TLS layer."""
+        self._eager = False
+        tcp.Connection.startTLS(self, ctx, normal)
+
+    def startReading(self) -> None:
+        """Ask the reactor for read events."""
+        self._reading = True
+        self.reactor.addReader(self)
+
+    def stopReading(self) -> None:
+        """Take back the wish for read events; free of charge if there is none."""
+        if self._reading:
+            self._reading = False
+            self.reactor.removeReader(self)
+
+    def startWriting(self) -> None:
+        """Ask the reactor for write events."""
+        self._writing = True
+        self.reactor.addWriter(self)
+
+    def stopWriting(self) -> None:
+        """Take back the wish for write events; free of charge if there is none."""
+        if self._writing:
+            self._writing = False
+            self.reactor.removeWriter(self)
+
+
+class _EagerServer(EagerConnection):
+    """What accepted connections share: a cheap constructor and descriptions made on demand."""
+
+    logstr = ""
+    repstr = ""
+
+    def _accepted(
+        self, skt: socket.socket, protocol: Any, client: Any, port: Any, number: int, reactor: Any
+    ) -> None:
+        """Set what the stock constructors set, without formatting strings nobody may read."""
+        self.reactor = reactor
+        self._tempDataBuffer: list[bytes] = []
+        self._tempDataLen = 0
+        skt.setblocking(False)
+        self.socket = skt
+        self.fileno = skt.fileno
+        self.protocol = protocol
+        self.client = client
+        self.hostname = client[0]
+        self.server = port
+        self.sessionno = number
+        self.connected = 1
+        self.startReading()
+
+    def logPrefix(self) -> str:
+        """Return `<protocol>,<session number>,<peer>`, as stock transports do."""
+        if not self.logstr:
+            owner = self._getLogPrefix(getattr(self, "protocol", None))
+            self.logstr = f"{owner},{self.sessionno},{self.hostname}"
+        return self.logstr
+
+    def __repr__(self) -> str:
+        if self.repstr:
+            return self.repstr
+        owner = type(self.protocol).__name__ if hasattr(self, "protocol") else "lost connection"
+        where = getattr(self.server, "_bindPath", None) or getattr(
+            self.server, "_realPortNumber", None
+        )
+        return f"<{owner} #{self.sessionno} on {where!r}>"
+
+
+class EagerUNIXServer(_EagerServer, unix.Server):
+    """An accepted UNIX-socket connection.  Descriptors sent by the peer are not received (the
+    kernel closes them); `sendFileDescriptor` works as in the stock class."""
+
+    def __init__(
+        self, skt: socket.socket, protocol: Any, client: Any, port: Any, number: int, reactor: Any
+    ) -> None:
+        self._sendmsgQueue: list[int] = []
+        self._accepted(skt, protocol, (client, None), port, number, reactor)
+
+    def sendFileDescriptor(self, fileno: int) -> None:
+        """Queue a descriptor to travel with the next bytes written."""
+        self._eager = False
+        unix.Server.sendFileDescriptor(self, fileno)
+
+
+class EagerTCPServer(_EagerServer, tcp.Server):
+    """An accepted TCP connection, with Nagle's algorithm off."""
+
+    def __init__(
+        self, skt: socket.socket, protocol: Any, client: Any, port: Any, number: int, reactor: Any
+    ) -> None:
+        if len(client) != 2:
+            self._addressType = address.IPv6Address
+        self._accepted(skt, protocol, client, port, number, reactor)
+        self.setTcpNoDelay(True)
+
+
+class EagerTCPClient(EagerConnection, tcp.Client):
+    """An outgoing TCP connection: Nagle off, and no delayed acknowledgements where the system
+    lets us say so.
+
+    An origin that sends head and body in two writes with Nagle on waits for our acknowledgement of
+    the first, and we would wait about 40 ms to give it.  Linux forgets TCP_QUICKACK (tcp(7)), so
+    it is set again after each read.
+    """
+
+    def _connectDone(self) -> None:
+        self.setTcpNoDelay(True)
+        tcp.Client._connectDone(self)
+
+    def doRead(  # type: ignore[override]  # _AbortingMixin assigns a lambda
+        self,
+    ) -> ConnectionLost | ConnectionDone | None:
+        """Read as any eager connection, then acknowledge at once."""
+        why = super().doRead()
+        if why is None and self._reading and _TCP_QUICKACK is not None:
+            self.socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
+        return why
+
+
+class EagerConnector(tcp.Connector):
+    """Connects eager TCP clients."""
+
+    def _makeTransport(self) -> EagerTCPClient:
+        make: Any = EagerTCPClient  # its constructor is untyped
+        client: EagerTCPClient = make(self.host, self.port, self.bindAddress, self, self.reactor)
+        return client

@@ -1,0 +1,65 @@
+"""A reactor whose streams are eager, for use under Twisted's endpoints.
+
+UNIXServerEndpoint(EagerReactor(reactor), "/tmp/fastcar.sock", mode=0o660).listen(factory)
+HostnameEndpoint(EagerReactor(reactor), "example.com", 80).connect(factory)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import ClientFactory
+from zope.interface import directlyProvides, providedBy
+
+from .eager import EagerConnector
+from .ports import EagerTCPPort, EagerUNIXPort
+
+
+class EagerReactor:
+    """Everything the given reactor is, except that `listenUNIX`, `listenTCP` and `connectTCP`
+    make eager transports.
+
+    The reactor must be one of Twisted's that watch file descriptors (IReactorFDSet).
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        directlyProvides(self, providedBy(reactor))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+    def listenUNIX(
+        self,
+        address: Any,  # a path, str or bytes
+        factory: IProtocolFactory,
+        backlog: int = 1024,
+        mode: int = 0o660,
+        wantPID: bool = False,
+    ) -> EagerUNIXPort:
+        """Listen at a path, whose file gets `mode`.  Raises CannotListenError."""
+        port = EagerUNIXPort(address, factory, backlog, mode, self._reactor, wantPID)
+        port.startListening()
+        return port
+
+    def listenTCP(
+        self, port: int, factory: IProtocolFactory, backlog: int = 1024, interface: str = ""
+    ) -> EagerTCPPort:
+        """Listen on a TCP port.  Raises CannotListenError."""
+        listening = EagerTCPPort(port, factory, backlog, interface, self._reactor)
+        listening.startListening()
+        return listening
+
+    def connectTCP(
+        self,
+        host: str,
+        port: int,
+        factory: ClientFactory[Any],
+        timeout: float = 30.0,
+        bindAddress: Any = None,
+    ) -> EagerConnector:
+        """Start connecting, for at most `timeout` seconds."""
+        connector = EagerConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.connect()
+        return connector

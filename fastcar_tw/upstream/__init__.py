@@ -1,0 +1,3 @@
+"""
+Towards the origins: connections, their pool, and how they are opened.
+"""

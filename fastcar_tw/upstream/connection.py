@@ -1,0 +1,376 @@
+"""
+One connection to an origin, speaking HTTP/1.1 for one exchange after another.
+
+Who owns what: the pool owns an idle connection, an exchange owns a busy one, and C{_exchange} tells
+which it is.  The connection knows where messages end; it judges nothing else.  It goes back to the
+pool only when request and response have both ended cleanly and nothing came behind them; any doubt
+ends it (RFC 9112 section 9).
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.http.body import BodyReader, ChunkedReader, CloseDelimitedReader, LengthReader
+from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
+from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
+from fastcar_tw.http.target import Origin
+from fastcar_tw.wire import Wire, bytes_sent
+
+#: Interim responses in front of one response; more is an attack.
+MAX_INTERIM = 32
+
+
+class UpstreamExchange(Protocol):
+    """
+    What a busy connection tells about the response to its exchange.
+    """
+
+    head_only: bool
+    request_complete: bool
+
+    def interim_response(self, head: ResponseHead) -> None: ...
+
+    def response_head(self, head: ResponseHead, has_body: bool) -> None: ...
+
+    def response_body(self, content: bytes) -> None: ...
+
+    def response_end(self, trailers: bytes) -> None: ...
+
+    def switched(self, head: ResponseHead, early: bytes) -> None: ...
+
+    def tunnel_data(self, data: bytes) -> None: ...
+
+    def tunnel_end(self) -> None: ...
+
+    def flush_response(self) -> None: ...
+
+    def upstream_full(self) -> None: ...
+
+    def upstream_drained(self) -> None: ...
+
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None: ...
+
+
+class ConnectionOwner(Protocol):
+    """
+    The pool, as a connection sees it.
+    """
+
+    def release(self, connection: UpstreamConnection) -> None: ...
+
+    def retired(self, connection: UpstreamConnection) -> None: ...
+
+    def closed(self, connection: UpstreamConnection) -> None: ...
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class UpstreamConnection:
+    """
+    An HTTP/1.1 connection to one origin.
+
+    @ivar origin: whom it leads to.
+    @ivar served: how many exchanges it has begun.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_buffer",
+        "_exchange",
+        "_interim",
+        "_owner",
+        "_reader",
+        "_receive",
+        "_responded",
+        "_response_close",
+        "_sent_before",
+        "_wire",
+        "origin",
+        "served",
+    )
+
+    def __init__(self, origin: Origin, owner: ConnectionOwner) -> None:
+        self.origin = origin
+        self.served = 0
+        self._owner = owner
+        self._wire: Wire | None = None
+        self._exchange: UpstreamExchange | None = None
+        self._receive: Callable[[bytes], None] = self._receive_head
+        self._buffer = b""
+        self._reader: BodyReader | None = None
+        self._response_close = False
+        self._responded = False
+        self._interim = 0
+        self._sent_before: int | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._wire is None else "busy" if self._exchange else "idle"
+        return f"<UpstreamConnection {self.origin} {state} served={self.served}>"
+
+    # From the exchange.
+
+    @property
+    def wire(self) -> Wire | None:
+        """
+        What carries the connection; None once it has ended.
+        """
+        return self._wire
+
+    def start(self, exchange: UpstreamExchange, data: bytes) -> None:
+        """
+        Begin an exchange.
+
+        @param data: the request head, and as much of the body as there is.
+        """
+        wire = self._wire
+        assert wire is not None and self._exchange is None
+        self._exchange = exchange
+        self.served += 1
+        self._responded = False
+        self._interim = 0
+        self._sent_before = bytes_sent(wire)
+        wire.write(data)
+
+    def send(self, data: bytes) -> None:
+        """
+        Send more of the request.
+        """
+        if self._wire is not None:
+            self._wire.write(data)
+
+    def pause_reading(self) -> None:
+        """
+        Take no more of the response for now.
+        """
+        if self._wire is not None:
+            self._wire.pauseProducing()
+
+    def resume_reading(self) -> None:
+        """
+        Take more of the response.
+        """
+        if self._wire is not None:
+            self._wire.resumeProducing()
+
+    def end_output(self) -> None:
+        """
+        Of a tunnel: the client has said its last.
+        """
+        if self._wire is not None:
+            self._wire.loseWriteConnection()
+
+    def is_stale(self) -> bool:
+        """
+        Whether the origin has ended the connection, or sent something unasked, which the reactor
+        has not got round to telling: asked before a request that could not be sent again.
+        """
+        wire = self._wire
+        if wire is None:
+            return True
+        try:
+            wire.getHandle().recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except (OSError, AttributeError):
+            pass
+        return True
+
+    def abort(self) -> None:
+        """
+        End the connection at once.
+        """
+        self._exchange = None
+        self._end(abort=True)
+
+    def close(self) -> None:
+        """
+        End an idle connection.
+        """
+        self._end(abort=False)
+
+    # From the wire.
+
+    def makeConnection(self, transport: Wire) -> None:
+        # Endpoints put a wrapper between transport and protocol; it has done its work now, and
+        # every read would pass through it.
+        transport.protocol = self
+        self._wire = transport
+        transport.registerProducer(self, True)
+
+    def dataReceived(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            # A response nobody asked for: what it answers can only be guessed (RFC 9112 section
+            # 9.2).
+            self._end(abort=True)
+            return
+        try:
+            self._receive(data)
+        except MessageError as error:
+            self._fail(as_response_error(str(self.origin), error))
+        exchange.flush_response()
+
+    def readConnectionLost(self) -> None:
+        exchange = self._exchange
+        if exchange is not None:
+            if self._receive == self._receive_tunnel:
+                exchange.tunnel_end()
+                return
+            reader = self._reader
+            if reader is not None and reader.end_of_stream():
+                self._finish(exchange, reader)
+                exchange.flush_response()
+            else:
+                self._incomplete()
+        self._end(abort=False)
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._exchange is not None:
+            self._incomplete()
+        self._end(abort=True)
+        self._owner.closed(self)
+
+    # Back-pressure: the origin reads more slowly than the client sends.
+
+    def pauseProducing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.upstream_full()
+
+    def resumeProducing(self) -> None:
+        if self._exchange is not None:
+            self._exchange.upstream_drained()
+
+    def stopProducing(self) -> None:
+        pass
+
+    # Reading a response; each method is a state.
+
+    def _receive_head(self, data: bytes) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        searched = len(self._buffer)
+        if searched:
+            data = self._buffer + data
+        while True:
+            end = find_head_end(data, searched)
+            if end < 0:
+                self._buffer = data
+                return
+            head = parse_response_head(data, end)
+            data = data[end:]
+            if head.status >= 200 or head.status == 101:
+                break
+            self._count_interim()
+            exchange.interim_response(head)
+            searched = 0
+        self._buffer = b""
+        self._responded = True
+        if head.status == 101:
+            self._receive = self._receive_tunnel
+            exchange.switched(head, data)
+            return
+        reader = _body_reader(head, exchange.head_only)
+        self._response_close = head.close
+        exchange.response_head(head, not reader.finished)
+        self._reader = reader
+        self._receive = self._receive_body
+        if data:
+            self._receive_body(data)
+        elif reader.finished:
+            self._finish(exchange, reader)
+
+    def _receive_body(self, data: bytes) -> None:
+        reader = self._reader
+        exchange = self._exchange
+        if reader is None or exchange is None:
+            return
+        if reader.finished:
+            reader.leftover = data
+        else:
+            content = reader.feed(data)
+            if content:
+                exchange.response_body(content)
+        # The exchange may have ended this connection in the middle.
+        if reader.finished and self._exchange is exchange:
+            self._finish(exchange, reader)
+
+    def _receive_tunnel(self, data: bytes) -> None:
+        if self._exchange is not None:
+            self._exchange.tunnel_data(data)
+
+    def _count_interim(self) -> None:
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise MessageError("too many interim responses")
+
+    def _finish(self, exchange: UpstreamExchange, reader: BodyReader) -> None:
+        self._exchange = None
+        self._reader = None
+        self._receive = self._receive_head
+        if (
+            self._response_close
+            or reader.leftover
+            or not exchange.request_complete
+            or self._wire is None
+        ):
+            self._end(abort=not exchange.request_complete)
+        else:
+            self._owner.release(self)
+        exchange.response_end(reader.trailers)
+
+    def _incomplete(self) -> None:
+        """
+        The connection has ended before the response did.
+        """
+        part = "in the middle of" if self._responded or self._buffer else "before"
+        self._fail(
+            GatewayError(
+                502,
+                "http_response_incomplete" if self._responded else "connection_terminated",
+                f"{self.origin} closed the connection {part} its response",
+            )
+        )
+
+    def _fail(self, error: GatewayError) -> None:
+        exchange = self._exchange
+        self._exchange = None
+        answered = self._responded or bool(self._buffer) or self._interim > 0
+        sent = bytes_sent(self._wire) if self._wire is not None else None
+        unsent = sent is not None and sent == self._sent_before
+        self._end(abort=True)
+        if exchange is not None:
+            exchange.upstream_failed(error, answered=answered, unsent=unsent)
+
+    def _end(self, abort: bool) -> None:
+        wire = self._wire
+        if wire is None:
+            return
+        self._wire = None
+        self._owner.retired(self)
+        wire.unregisterProducer()
+        if abort:
+            wire.abortConnection()
+        else:
+            wire.loseConnection()
+
+
+def _body_reader(head: ResponseHead, head_only: bool) -> BodyReader:
+    """
+    Where the body ends: RFC 9112 section 6.3, rules 1 to 8.
+    """
+    if head_only or head.status in (204, 304):
+        return LengthReader(0)
+    if head.chunked:
+        return ChunkedReader()
+    if head.content_length is not None:
+        return LengthReader(head.content_length)
+    return CloseDelimitedReader()

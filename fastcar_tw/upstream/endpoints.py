@@ -1,0 +1,123 @@
+"""
+How an origin is reached: which address, which transport, which TLS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.http.target import Origin
+from fastcar_tw.tls.layer import TLSLayer
+from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.tls.trust import Trust
+
+
+class OriginEndpoints:
+    """
+    Makes the client endpoint for an origin: every address of its name is tried, the families in
+    parallel (RFC 8305), and https origins have proven who they are before the endpoint connects.
+    """
+
+    def __init__(self, reactor: Any, trust: Trust, timeout: float) -> None:
+        """
+        @param timeout: seconds for one address.
+        """
+        self._reactor = reactor
+        self._trust = trust
+        self._timeout = timeout
+
+    def __call__(self, origin: Origin) -> IStreamClientEndpoint:
+        endpoint = HostnameEndpoint(
+            self._reactor, origin.host.encode("ascii"), origin.port, timeout=self._timeout
+        )
+        if origin.scheme == "http":
+            return endpoint
+        return TLSClientEndpoint(endpoint, self._trust, origin)
+
+
+@implementer(IStreamClientEndpoint)
+class TLSClientEndpoint:
+    """
+    Connects over TLS; the Deferred of L{connect} fires when the handshake is finished and the
+    certificate verified, so nothing is ever sent to a server that is not the one asked for.
+    """
+
+    def __init__(self, below: IStreamClientEndpoint, trust: Trust, origin: Origin) -> None:
+        self._below = below
+        self._trust = trust
+        self._origin = origin
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        @return: fires with the factory's protocol; fails with L{TLSError} or what the endpoint
+            below fails with.
+        """
+        try:
+            machine = self._trust.client(self._origin.host, self._origin.port)
+        except TLSError as error:
+            return fail(error)
+        factory = _LayerFactory(machine, protocolFactory)
+
+        def cancel(_: object) -> None:
+            connecting.cancel()
+            if factory.layer is not None:
+                factory.layer.abortConnection()
+
+        factory.ready = Deferred(cancel)
+        connecting = self._below.connect(factory)
+        connecting.addErrback(factory.ready.errback)
+        return factory.ready
+
+
+class _LayerFactory(Factory):
+    noisy = False
+    ready: Deferred[IProtocol]
+
+    def __init__(self, machine: TLSMachine, above: IProtocolFactory) -> None:
+        self._machine = machine
+        self._above = above
+        self.layer: TLSClientLayer | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        self.layer = TLSClientLayer(self._machine, self._above.buildProtocol(addr), self.ready)
+        return self.layer
+
+
+class TLSClientLayer(TLSLayer):
+    """
+    The client side of TLS, which reports the end of its handshake to a Deferred.
+    """
+
+    __slots__ = ("_above", "_ready")
+
+    def __init__(self, machine: TLSMachine, above: Any, ready: Deferred[IProtocol]) -> None:
+        super().__init__(machine)
+        self._above = above
+        self._ready = ready
+
+    def makeConnection(self, transport: Any) -> None:
+        # Endpoints put a wrapper between transport and protocol; it has done its work now, and
+        # every read would pass through it.
+        transport.protocol = self
+        super().makeConnection(transport)
+        transport.write(self.machine.start())
+
+    def handshaken(self) -> None:
+        self.protocol = self._above
+        self.protocol.makeConnection(self)
+        self._ready.callback(self.protocol)
+
+    def failed(self, reason: Failure) -> None:
+        self._ready.errback(reason)

@@ -1,0 +1,43 @@
+"""
+Why an origin could not be reached, in words for people and in RFC 9209's for machines.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from twisted.internet import defer, error
+from twisted.python.failure import Failure
+
+from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.http.target import Origin
+from fastcar_tw.tls.machine import TLSError
+
+#: Exception, status, RFC 9209 error type, words.  The first that fits is taken.
+_FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
+    (error.DNSLookupError, 502, "dns_error", "name look-up failed"),
+    (error.ConnectionRefusedError, 502, "connection_refused", "connection refused"),
+    (defer.TimeoutError, 504, "connection_timeout", "connecting took too long"),
+    (error.TimeoutError, 504, "connection_timeout", "connecting took too long"),
+    (error.NoRouteError, 502, "destination_ip_unroutable", "no route to the address"),
+    (error.ConnectionClosed, 502, "connection_terminated", "closed while connecting"),
+    (error.ConnectError, 502, "destination_unavailable", "connection failed"),
+)
+
+
+def connect_error(failure: Failure, origin: Origin) -> NoReturn:
+    """
+    An errback: whatever kept a connection from being opened becomes a L{GatewayError}.
+
+    @raise GatewayError: always, unless the failure is a bug.
+    """
+    reason = failure.value
+    if isinstance(reason, TLSError):
+        kind = "tls_certificate_error" if reason.certificate_error else "tls_protocol_error"
+        if reason.alert is not None and not reason.certificate_error:
+            kind = "tls_alert_received"
+        raise GatewayError(502, kind, f"{origin}: {reason.reason}")
+    for kind_of, status, proxy_status, words in _FAILURES:
+        if isinstance(reason, kind_of):
+            raise GatewayError(status, proxy_status, f"{origin}: {words}")
+    failure.raiseException()

@@ -1,0 +1,47 @@
+"""
+The seam between HTTP and what carries it: a transport of Twisted, or a TLS layer on top of one.
+
+Both sides of the seam keep Twisted's own names, so that an HTTP side can stand on a transport
+directly, and no adapter stands between them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Wire(Protocol):
+    """
+    What an HTTP side asks of what is below it; see L{twisted.internet.interfaces.ITCPTransport},
+    L{twisted.internet.interfaces.IConsumer} and L{twisted.internet.interfaces.IPushProducer}.
+
+    @ivar protocol: who is told what arrives; assigning to it hands the wire over.
+    """
+
+    protocol: Any
+
+    def write(self, data: bytes) -> None: ...
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+
+    def unregisterProducer(self) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+    def loseConnection(self) -> None: ...
+
+    def loseWriteConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+    def getHandle(self) -> Any: ...
+
+
+def bytes_sent(wire: Wire) -> int | None:
+    """
+    How many bytes the kernel has taken from a wire so far; None where the wire does not count.
+    """
+    count: int | None = getattr(wire, "bytes_sent", None)
+    return count
