@@ -62,6 +62,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=SOCKET:PID[:CA]",
         help="another proxy that is running; without CA its certificate is not verified",
     )
+    add(
+        "--certificates",
+        type=Path,
+        metavar="DIR",
+        help="keep the CA there, for an extra proxy to trust DIR/ca.pem (default: a new CA)",
+    )
     add("--markdown", action="store_true", help="print a markdown table")
     add(
         "--out", type=Path, metavar="DIR", help="write results.md, results.json and chart.png there"
@@ -115,9 +121,12 @@ def _compare(options: argparse.Namespace) -> int:
     )
     with contextlib.ExitStack() as stack:
         # UNIX socket paths are short: not wherever TMPDIR points to.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fcb", dir="/tmp")))
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="fc-bench-", dir="/tmp"))
+        )
         generator = stack.enter_context(contextlib.closing(Generator(options.client)))
-        origin = stack.enter_context(run_origin(folder / "origin", certificates.create(folder)))
+        files = certificates.load_or_create((options.certificates or folder).resolve())
+        origin = stack.enter_context(run_origin(folder / "origin", files))
         entered, missing = _enter(stack, folder, origin, options.extra)
         results = measure.run(options.scenarios, entered, origin, generator, pace, _progress)
         _progress("")

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, living as long as one run."""
+"""A throw-away certificate authority for the origin and for nginx's TLS socket."""
 
 from __future__ import annotations
 
@@ -24,19 +24,32 @@ class Certificates:
     key_file: Path
 
 
+def _in(folder: Path) -> Certificates:
+    return Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+
+
+def load_or_create(folder: Path) -> Certificates:
+    """Return the certificates an earlier run has left in `folder`, or make them."""
+    found = _in(folder)
+    if found.ca_file.exists() and found.cert_file.exists() and found.key_file.exists():
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    return create(folder)
+
+
 def create(folder: Path) -> Certificates:
     """Make a CA and a server certificate (P-256, for SERVER_NAMES and 127.0.0.1).
 
-    The CA's key is never written; files are readable by their owner only.
+    The CA's key is never written; the server's key is readable by its owner only.
     """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = _sign_ca(ca_key)
     key = ec.generate_private_key(ec.SECP256R1())
     leaf = _sign_leaf(ca, ca_key, key.public_key())
-    made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+    made = _in(folder)
     pem = serialization.Encoding.PEM
-    _write_private(made.ca_file, ca.public_bytes(pem))
-    _write_private(made.cert_file, leaf.public_bytes(pem))
+    made.ca_file.write_bytes(ca.public_bytes(pem))
+    made.cert_file.write_bytes(leaf.public_bytes(pem))
     _write_private(
         made.key_file,
         key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
@@ -60,7 +73,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=2))
+        .not_valid_after(now + datetime.timedelta(days=30))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.contestants import BASELINE
 from bench.report import Ratio, Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw(rows: Sequence[Row], path: Path) -> bool:
@@ -27,15 +31,13 @@ def draw(rows: Sequence[Row], path: Path) -> bool:
     return True
 
 
-def _bars(axes: object, rows: Sequence[Row], ratio: Callable[[Row], Ratio | None]) -> None:
+def _bars(axes: Axes, rows: Sequence[Row], ratio: Callable[[Row], Ratio | None]) -> None:
     """Draw one group of bars a scenario, one bar a contestant, its range as a whisker."""
     values = {(row.scenario, row.contestant): ratio(row) for row in rows}
     scenarios = list(dict.fromkeys(row.scenario for row in rows))
-    names = [
-        name
-        for name in dict.fromkeys(row.contestant for row in rows)
-        if any(values[scenario, name] for scenario in scenarios)
-    ]
+    # A contestant has its colour in both panels, also where another is left out.
+    everyone = list(dict.fromkeys(row.contestant for row in rows))
+    names = [name for name in everyone if any(values[scenario, name] for scenario in scenarios)]
     width = 0.8 / max(1, len(names))
     for index, name in enumerate(names):
         drawn = [
@@ -46,11 +48,11 @@ def _bars(axes: object, rows: Sequence[Row], ratio: Callable[[Row], Ratio | None
         places, heights = [x for x, _ in drawn], [value.median for _, value in drawn]
         below = [value.median - value.lowest for _, value in drawn]
         above = [value.highest - value.median for _, value in drawn]
-        style = {"color": "0.7"} if name == BASELINE else {}
-        bars = axes.bar(places, heights, width, yerr=(below, above), label=name, **style)  # type: ignore[attr-defined]
-        axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=2)  # type: ignore[attr-defined]
+        colour = "0.7" if name == BASELINE else f"C{everyone.index(name)}"
+        bars = axes.bar(places, heights, width, yerr=(below, above), label=name, color=colour)
+        axes.bar_label(bars, fmt="%.2f", fontsize=7, padding=2)
     centre = (len(names) - 1) * width / 2
-    axes.set_xticks(  # type: ignore[attr-defined]
+    axes.set_xticks(
         [number + centre for number in range(len(scenarios))], scenarios, rotation=20, fontsize=8
     )
-    axes.legend(fontsize=8)  # type: ignore[attr-defined]
+    axes.legend(fontsize=8)

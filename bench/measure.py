@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from bench import procfs
 from bench.contestants import Contestant
 from bench.jobs import Generator, Job, Load, LoadError
-from bench.origin import HOST, Counters, Origin
+from bench.origin import HOST, Counters, CountingOrigin
 from bench.scenarios import Scenario
 from bench.wire import Connection, client_context
 
@@ -34,7 +34,8 @@ class Slice:
     load_cpu: float
     load_busy: float  # CPU seconds of the generator a second and process: 1.0 is all it can do
     requests: int
-    opened: int  # connections the origin has accepted, warm-up included
+    opened: int  # connections the origin has accepted, warm-up included,
+    served: int  # for so many requests, warm-up included
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Result:
 def run(
     scenarios: Iterable[Scenario],
     contestants: list[Contestant],
-    origin: Origin,
+    origin: CountingOrigin,
     generator: Generator,
     pace: Pace,
     progress: Callable[[str], None],
@@ -72,7 +73,7 @@ def run(
     return results
 
 
-def _probe(entry: Result, origin: Origin) -> str:
+def _probe(entry: Result, origin: CountingOrigin) -> str:
     """Fetch the resource once, by other means than the generator; return what went wrong."""
     scenario, contestant = entry.scenario, entry.contestant
     context = client_context(contestant.ca_file) if scenario.scheme == "https" else None
@@ -87,7 +88,7 @@ def _probe(entry: Result, origin: Origin) -> str:
     return "" if right else "the body is not what the origin sent"
 
 
-def _add_slice(entry: Result, origin: Origin, generator: Generator, pace: Pace) -> None:
+def _add_slice(entry: Result, origin: CountingOrigin, generator: Generator, pace: Pace) -> None:
     if entry.failure:
         return
     pid = entry.contestant.pid
@@ -99,7 +100,7 @@ def _add_slice(entry: Result, origin: Origin, generator: Generator, pace: Pace) 
         entry.peak_kib = max(entry.peak_kib, procfs.peak_kib(pid))
 
 
-def _slice(entry: Result, origin: Origin, generator: Generator, pace: Pace) -> Slice:
+def _slice(entry: Result, origin: CountingOrigin, generator: Generator, pace: Pace) -> Slice:
     pid = entry.contestant.pid
     before_all = origin.counters()
     start: list[tuple[Counters, float]] = []
@@ -116,10 +117,11 @@ def _slice(entry: Result, origin: Origin, generator: Generator, pace: Pace) -> S
     if served < requests:
         raise LoadError(f"{requests} responses, but the origin served {served} requests")
     cpu = (end_cpu - start_cpu) / requests * 1e6 if pid else None
-    return _summary(load, cpu, end.accepted - before_all.accepted)
+    opened = end.accepted - before_all.accepted
+    return _summary(load, cpu, opened, end.requests - before_all.requests - 2)
 
 
-def _summary(load: Load, proxy_cpu: float | None, opened: int) -> Slice:
+def _summary(load: Load, proxy_cpu: float | None, opened: int, served: int) -> Slice:
     requests = len(load.latencies)
     return Slice(
         rate=requests / load.elapsed,
@@ -130,10 +132,11 @@ def _summary(load: Load, proxy_cpu: float | None, opened: int) -> Slice:
         load_busy=load.cpu / load.elapsed / load.workers,
         requests=requests,
         opened=opened,
+        served=served,
     )
 
 
-def _job(entry: Result, origin: Origin, pace: Pace) -> Job:
+def _job(entry: Result, origin: CountingOrigin, pace: Pace) -> Job:
     scenario, contestant = entry.scenario, entry.contestant
     sockets = contestant.sockets or {}
     return Job(

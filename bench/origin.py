@@ -79,11 +79,16 @@ class Counters:
 
 @dataclass(frozen=True)
 class Origin:
-    """A running origin."""
+    """Where an origin listens on loopback, by scheme, and the files its certificate is in."""
 
     ports: dict[str, int]
     certificates: Certificates
-    pid: int
+
+
+@dataclass(frozen=True)
+class CountingOrigin(Origin):
+    """The nginx that runs as origin."""
+
     _status: Connection
 
     def counters(self) -> Counters:
@@ -99,7 +104,7 @@ class Origin:
 
 
 @contextlib.contextmanager
-def run_origin(folder: Path, certificates: Certificates) -> Iterator[Origin]:
+def run_origin(folder: Path, certificates: Certificates) -> Iterator[CountingOrigin]:
     """Run the origin while the block lasts. Raises BenchError if it cannot start."""
     folder.mkdir()
     http, https = free_ports(2)
@@ -118,4 +123,4 @@ def run_origin(folder: Path, certificates: Certificates) -> Iterator[Origin]:
         wait_until_listening((LOOPBACK, https), process, log)
         status = Connection((LOOPBACK, http), HOST, http)
         with contextlib.closing(status):
-            yield Origin({"http": http, "https": https}, certificates, process.pid, status)
+            yield CountingOrigin({"http": http, "https": https}, certificates, status)

@@ -10,8 +10,8 @@ from bench.contestants import BASELINE
 from bench.measure import Result, Slice
 
 HEADINGS = (
-    "scenario", "by", "req/s", "x nginx", "p50 ms", "p99 ms", "CPU us/req", "x nginx", "(range)",
-    "peak MiB", "load us/req", "opened", "of requests", "",
+    "scenario", "by", "req/s", "vs nginx", "p50 ms", "p99 ms", "CPU us/req", "vs nginx", "range",
+    "peak MiB", "load us/req", "opened", "for requests", "",
 )  # fmt: skip
 # Below this the generator had time left; above, its speed is what was measured.
 _BUSY = 0.9
@@ -40,6 +40,7 @@ class Row:
     peak_kib: int
     requests: int
     opened: int
+    served: int
     rate_ratio: Ratio | None
     cpu_ratio: Ratio | None
     client_bound: bool
@@ -70,6 +71,7 @@ def _row(result: Result, baseline: list[Slice]) -> Row:
         peak_kib=result.peak_kib,
         requests=sum(each.requests for each in slices),
         opened=sum(each.opened for each in slices),
+        served=sum(each.served for each in slices),
         rate_ratio=_ratio(slices, baseline, lambda each: each.rate),
         cpu_ratio=_ratio(slices, baseline, lambda each: each.proxy_cpu),
         client_bound=busy > _BUSY or (proxy_cpu is not None and load_cpu > proxy_cpu),
@@ -117,7 +119,7 @@ def cells(row: Row) -> list[str]:
         f"{row.peak_kib / 1024:.1f}" if row.peak_kib else "",
         f"{row.load_cpu:.0f}",
         str(row.opened),
-        str(row.requests),
+        str(row.served),
         "client-bound" if row.client_bound else "",
     ]
 

@@ -27,6 +27,8 @@ from fastcar_tw.forward.local import answer_locally
 from fastcar_tw.http.body import BodyReader, ChunkedReader, LengthReader
 from fastcar_tw.http.errors import GatewayError, MessageError, error_response
 from fastcar_tw.http.head import find_head_end, parse_request_head
+from fastcar_tw.http.target import Origin
+from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import Wire, bytes_sent
 
 #: Bytes of pipelined requests held while one is being answered; then the client has to wait.
@@ -42,6 +44,8 @@ class DownstreamConnection:
     """
     A client connection.
 
+    @ivar pinned: an idle upstream connection that this client has authenticated and nobody else may
+        use.
     @ivar deadline: seconds; what passes with it depends on the state, see L{expired}.
     """
 
@@ -60,6 +64,7 @@ class DownstreamConnection:
         "_searched",
         "_wire",
         "deadline",
+        "pinned",
     )
 
     def __init__(self, forwarder: Forwarder, scheme: str, deadline: float) -> None:
@@ -68,6 +73,7 @@ class DownstreamConnection:
         @param deadline: for the first request head.
         """
         self.deadline = deadline
+        self.pinned: UpstreamConnection | None = None
         self._forwarder = forwarder
         self._scheme = scheme
         self._wire: Wire | None = None
@@ -111,6 +117,8 @@ class DownstreamConnection:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.downstream_lost()
+        if self.pinned is not None:
+            self.pinned.close()
 
     # Back-pressure: the client does not read.
 
@@ -137,6 +145,18 @@ class DownstreamConnection:
         The client has not read what was written to it.
         """
         return self._full
+
+    def take_pinned(self, origin: Origin) -> UpstreamConnection | None:
+        """
+        The pinned connection, if it still can serve a request to this origin.
+        """
+        if self.pinned is None:
+            return None
+        connection, self.pinned = self.pinned, None
+        if connection.origin == origin and not connection.is_stale():
+            return connection
+        connection.close()
+        return None
 
     def queue(self, data: bytes) -> None:
         """
@@ -305,13 +325,13 @@ class DownstreamConnection:
         forwarder = self._forwarder
         try:
             request = parse_request_head(data, end)
-            local = answer_locally(request)
-            if local is not None:
-                self._answer(local)
-                return
             origin = forwarder.origin(request.scheme or self._scheme, request.host)
+            local = answer_locally(request)
         except MessageError as error:
-            self._refuse(error)
+            self._refuse(error, head_only=data.startswith(b"HEAD "))
+            return
+        if local is not None:
+            self._answer(local)
             return
         exchange = self._exchange = Exchange(forwarder, self, request, origin)
         reader: BodyReader
@@ -382,7 +402,7 @@ class DownstreamConnection:
         self.flush()
         self._linger()
 
-    def _refuse(self, error: MessageError) -> None:
+    def _refuse(self, error: MessageError, head_only: bool = False) -> None:
         """
         The client broke the rules: nothing it sends can be trusted any more.
         """
@@ -390,11 +410,12 @@ class DownstreamConnection:
         self._forwarder.refused(error)
         if exchange is not None:
             begun = exchange.responded
+            head_only = exchange.head_only
             exchange.downstream_lost()
             if begun:
                 self._lose(abort=True)
                 return
-        self._answer(error_response(error, head_only=False, close=True))
+        self._answer(error_response(error, head_only=head_only, close=True))
 
     def _linger(self) -> None:
         """

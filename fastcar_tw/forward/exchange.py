@@ -12,12 +12,14 @@ Nothing is sent twice unless that is safe: see L{Exchange.upstream_failed}.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import GatewayError
-from fastcar_tw.http.head import RequestHead, ResponseHead, without_field
+from fastcar_tw.http.fields import split_list, without_fields
+from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import bytes_sent
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a request that are kept in case it has to be sent again.
 MAX_REPLAY = 64 * 1024
+
+#: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
+_CONTENT_LENGTH = (b"content-length",)
 
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -42,6 +47,8 @@ class Exchange:
     @ivar head_only: the response has no body whatever its head says.
     @ivar request_complete: the client has sent all of it.
     @ivar responded: the response's head was queued to the client.
+    @ivar pinned: the upstream connection is authenticated, or about to be, and then belongs to this
+        client connection for good (RFC 9110 section 3.3).
     @ivar persist: the client connection may serve another request afterwards.
     @ivar tunnelling: the connection was upgraded.
     """
@@ -53,6 +60,7 @@ class Exchange:
         "_ended",
         "_forwarder",
         "_moved",
+        "_named",
         "_out",
         "_replay",
         "_retried",
@@ -63,6 +71,7 @@ class Exchange:
         "head_only",
         "origin",
         "persist",
+        "pinned",
         "request",
         "request_complete",
         "responded",
@@ -82,12 +91,13 @@ class Exchange:
         self.request_complete = False
         self.responded = False
         self.persist = not request.close
+        self.pinned = request.connection_auth
         self.tunnelling = False
         self._forwarder = forwarder
         self._downstream = downstream
         self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
-        self._out = [_request_head(request, forwarder.via)]
+        self._out = [_request_head(request, forwarder.via[request.version])]
         self._replay: bytes | None = None
         self._waiting = False
         self._ended = False
@@ -95,6 +105,7 @@ class Exchange:
         self._chunk_response = False
         self._moved = 0
         self._status = 0
+        self._named: Container[bytes] = ()
         self._tunnel_ends = 0
 
     def __repr__(self) -> str:
@@ -108,6 +119,11 @@ class Exchange:
         """
         self._waiting = True
         self._downstream.deadline = NEVER  # the pool has one
+        connection = self._downstream.take_pinned(self.origin)
+        if connection is not None:
+            self.pinned = True
+            self.connected(connection)
+            return
         self._forwarder.pool.acquire(self.origin, self, safe=self._repeatable())
         if self._waiting and not self.request_complete:
             self._downstream.pause_reading()
@@ -124,6 +140,8 @@ class Exchange:
         """
         self.request_complete = True
         if self.request.chunked:
+            if trailers and self.request.named:
+                trailers = without_fields(trailers, self.request.named)
             self._out.append(last_chunk(trailers))
 
     def flush_request(self) -> None:
@@ -156,7 +174,11 @@ class Exchange:
         The client has gone.
         """
         connection = self._end()
-        if connection is not None:
+        if connection is None:
+            return
+        if self.tunnelling:
+            connection.close()
+        else:
             connection.abort()
 
     def expired(self) -> None:
@@ -230,8 +252,11 @@ class Exchange:
         """
         self._set_deadline()
         if self.request.version == 11:
-            fields = without_field(head.fields, b"content-length")
-            self._downstream.queue(b"HTTP/1.1 %d%b\r\n%b\r\n" % (head.status, head.reason, fields))
+            fields = without_fields(head.fields, _CONTENT_LENGTH)
+            via = self._forwarder.via[head.version]
+            self._downstream.queue(
+                b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (head.status, head.reason, fields, via)
+            )
 
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
@@ -239,6 +264,7 @@ class Exchange:
         """
         self.responded = True
         self._status = head.status
+        self._named = head.named
         fields = head.fields
         framing = b""
         if has_body and head.content_length is None:
@@ -248,7 +274,7 @@ class Exchange:
             else:
                 self.persist = False
         elif head.status == 204 and head.content_length is not None:
-            fields = without_field(fields, b"content-length")  # RFC 9110 section 8.6
+            fields = without_fields(fields, _CONTENT_LENGTH)
         if not self.request_complete:
             # What the client still sends would have to be read to its end first.
             self.persist = False
@@ -258,7 +284,7 @@ class Exchange:
             framing += b"Connection: close\r\n"
         self._downstream.queue(
             b"HTTP/1.1 %d%b\r\n%b%b%b\r\n"
-            % (head.status, head.reason, fields, self._forwarder.via, framing)
+            % (head.status, head.reason, fields, self._forwarder.via[head.version], framing)
         )
 
     def response_body(self, content: bytes) -> None:
@@ -272,11 +298,19 @@ class Exchange:
         The response is complete; the connection is no longer ours.
         """
         if self._chunk_response:
+            if trailers and self._named:
+                trailers = without_fields(trailers, self._named)
             self._downstream.queue(last_chunk(trailers))
         self._end()
         if self._forwarder.config.verbose:
             self._log_success()
         self._downstream.response_done(self.persist)
+
+    def keep(self, connection: UpstreamConnection) -> None:
+        """
+        The response is complete, and the connection is for this client only.
+        """
+        self._downstream.pinned = connection
 
     def flush_response(self) -> None:
         """
@@ -325,7 +359,7 @@ class Exchange:
         connection = self._connection
         if connection is None:
             return
-        if self.request.upgrade is None or head.upgrade is None or not self.request_complete:
+        if not self.request_complete or not _offered(self.request.upgrade, head.upgrade):
             self._end()
             connection.abort()
             self._fail(
@@ -336,8 +370,14 @@ class Exchange:
             return
         self.responded = self.tunnelling = True
         self._downstream.queue(
-            b"HTTP/1.1 101%b\r\n%bConnection: upgrade\r\nUpgrade: %b\r\n\r\n%b"
-            % (head.reason, head.fields, head.upgrade, early)
+            b"HTTP/1.1 101%b\r\n%b%bConnection: upgrade\r\nUpgrade: %b\r\n\r\n%b"
+            % (
+                head.reason,
+                without_fields(head.fields, _CONTENT_LENGTH),
+                self._forwarder.via[head.version],
+                head.upgrade or b"",
+                early,
+            )
         )
         sent_early = self._downstream.start_tunnel()
         if sent_early:
@@ -432,6 +472,15 @@ class Exchange:
             status=self._status,
             elapsed=self._forwarder.now() - self._started,
         )
+
+
+def _offered(wanted: bytes | None, chosen: bytes | None) -> bool:
+    """
+    Whether what an origin switched to is among what the client wanted (RFC 9110 section 7.8).
+    """
+    return bool(wanted and chosen) and set(split_list(chosen or b"")) <= set(
+        split_list(wanted or b"")
+    )
 
 
 def _request_head(request: RequestHead, via: bytes) -> bytes:

@@ -47,7 +47,7 @@ class Forwarder:
     @ivar config: the configuration.
     @ivar pool: connections to the origins.
     @ivar server_contexts: certificates shown to the clients.
-    @ivar via: the Via field line of this proxy, or nothing.
+    @ivar via: the Via field line for a message received in HTTP/1.0 (10) and 1.1 (11), or nothing.
     """
 
     log = Logger(namespace="fastcar")
@@ -63,7 +63,7 @@ class Forwarder:
         self.config = config
         self.pool = pool
         self.server_contexts = server_contexts
-        self.via = f"Via: 1.1 {config.via}\r\n".encode("ascii") if config.via else b""
+        self.via = {10: _via("1.0", config.via), 11: _via("1.1", config.via)}
         self.now = clock.seconds
         self.deadlines = Deadlines(clock, sweep_interval(config))
         self.clients: set[Client] = set()
@@ -169,6 +169,10 @@ class Forwarder:
             text=error.text,
             elapsed=elapsed,
         )
+
+
+def _via(version: str, pseudonym: str | None) -> bytes:
+    return f"Via: {version} {pseudonym}\r\n".encode("ascii") if pseudonym else b""
 
 
 def sweep_interval(config: Config) -> float:

@@ -114,12 +114,14 @@ class ForwardService(Service):
         """
         super().stopService()
         port, self._port = self._port, None
-        stopped = defer.maybeDeferred(port.stopListening) if port else defer.succeed(None)
+        stopped: Deferred[Any] = (
+            defer.maybeDeferred(port.stopListening) if port else defer.succeed(None)
+        )
         drained = self.forwarder.drain()
         drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
-        return defer.DeferredList([stopped, drained]).addCallback(self._finish)
+        return defer.DeferredList([stopped, drained]).addCallback(lambda _: self._finish())
 
-    def _finish(self, _: object) -> None:
+    def _finish(self) -> None:
         self.forwarder.deadlines.stop()
         self.forwarder.abort()
         self._pool.abort()

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from fastcar_tw.http.errors import MessageError
+from fastcar_tw.http.fields import check_trailers
 from fastcar_tw.http.grammar import BROKEN_LINE_END, CHUNK_LINE
-from fastcar_tw.http.head import MAX_HEAD, check_trailers
+from fastcar_tw.http.head import MAX_HEAD
 
 #: Bytes of one chunk-size line with its extensions, and of all of them beyond the sizes in a
 #: message (RFC 9112 section 7.1.1 asks for such a limit).
@@ -122,7 +123,8 @@ class ChunkedReader:
         if self._remaining > len(data) + 2 and not self._buffer:
             self._remaining -= len(data)
             return data
-        if self._buffer:
+        searched = len(self._buffer)
+        if searched:
             data = self._buffer + data
             self._buffer = b""
         content: list[bytes] = []
@@ -144,7 +146,7 @@ class ChunkedReader:
             else:
                 at += 2
         if self._in_trailers:
-            self._trailer_section(data, at)
+            self._trailer_section(data, at, searched)
         else:
             self._buffer = data[at:]
         return content[0] if len(content) == 1 else b"".join(content)
@@ -179,13 +181,14 @@ class ChunkedReader:
             raise MessageError("chunk data does not end in CRLF")
         return False
 
-    def _trailer_section(self, data: bytes, at: int) -> None:
+    def _trailer_section(self, data: bytes, at: int, searched: int) -> None:
+        # What an earlier call has searched is not searched again: that would be quadratic.
         if data.startswith(b"\r\n", at):
             end = at
         else:
-            end = data.find(b"\r\n\r\n", at) + 2
+            end = data.find(b"\r\n\r\n", max(at, searched - 3)) + 2
             if end < 2 and len(data) - at < MAX_HEAD:
-                if BROKEN_LINE_END.search(data, at):
+                if BROKEN_LINE_END.search(data, max(at, searched - 1)):
                     raise MessageError("a line of the trailer does not end in CRLF")
                 self._buffer = data[at:]
                 return

@@ -15,9 +15,12 @@ TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 #: not.
 FIELD_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
 
-#: RFC 9112 section 3.  The target may hold any byte that is neither white space nor a control: what
-#: is merely unusual in a URI cannot be misread, and clients that send it reach their origin today.
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n")
+#: RFC 9112 section 3.  The target may hold any byte that is no white space, control or fragment:
+#: what is merely unusual in a URI cannot be misread, and clients that send it reach their origin
+#: today.
+REQUEST_LINE = re.compile(
+    rb"(" + TOKEN + rb") ([\x21\x22\x24-\x7e\x80-\xff]+) HTTP/([0-9])\.([0-9])\r\n"
+)
 
 #: RFC 9112 section 4.  The reason phrase may be empty; its leading space missing is tolerated
 #: there.
@@ -43,7 +46,7 @@ AUTHORITY = re.compile(rb"([0-9A-Za-z._\-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::([
 ABSOLUTE_FORM = re.compile(rb"((?i:https?))://([^/?#@]*)((?:[/?][^#]*)?)")
 
 
-def special_field(*names: str) -> re.Pattern[bytes]:
+def special_fields(*names: str) -> re.Pattern[bytes]:
     """
     An expression that finds the named fields in a block of valid field lines.
 

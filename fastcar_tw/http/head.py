@@ -18,59 +18,28 @@ import re
 from collections.abc import Set
 
 from fastcar_tw.http.errors import MessageError
-from fastcar_tw.http.grammar import (
-    BROKEN_LINE_END,
-    FIELD_LINES,
-    REQUEST_LINE,
-    STATUS_LINE,
-    special_field,
+from fastcar_tw.http.fields import (
+    REQUEST_FIELDS,
+    RESPONSE_FIELDS,
+    named_fields,
+    scan,
+    split_list,
+    without_fields,
 )
-from fastcar_tw.http.target import split_absolute_form
+from fastcar_tw.http.grammar import BROKEN_LINE_END, REQUEST_LINE, STATUS_LINE
+from fastcar_tw.http.target import parse_authority, split_absolute_form
 
 #: Bytes of a whole head, and of the request-target in it.  Servers commonly stop at 8 to 64 KiB.
 MAX_HEAD = 64 * 1024
 MAX_TARGET = 32 * 1024
+#: The largest number of hops told to the next one (RFC 9110 section 7.6.2).
+MAX_FORWARDS = 10**9
 
-_HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"http2-settings",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-_REQUEST_FIELDS = special_field(
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "http2-settings",
-    "idempotency-key",
-    "keep-alive",
-    "max-forwards",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-)
-_RESPONSE_FIELDS = special_field(
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "transfer-encoding",
-    "upgrade",
-)
-#: Fields a Connection option may not name: cutting them out would change what the message means.
-_NEVER_HOP_BY_HOP = frozenset((b"content-length", b"host"))
-_DIGITS = re.compile(rb"[0-9]{1,18}")
-
-#: RFC 9110 section 9.2.2.
-IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_NUMBER = re.compile(rb"[0-9]+")
+#: Schemes that authenticate a connection instead of a request (RFC 4559 section 6).
+_CONNECTION_AUTH = (b"ntlm", b"negotiate")
+_NOTHING: Set[bytes] = frozenset()
 
 
 class RequestHead:
@@ -87,8 +56,10 @@ class RequestHead:
     @ivar content_length: bytes of the body, None when the field is absent.
     @ivar chunked: the body is chunked.
     @ivar close: the client does not want its connection to persist.
+    @ivar named: further fields that Connection names as hop-by-hop, in lower case.
     @ivar upgrade: value of Upgrade, if it was asked for properly (RFC 9110 section 7.8).
-    @ivar expect: an Expect field is present.
+    @ivar connection_auth: the credentials are for the connection (NTLM, Negotiate), which then must
+        serve nobody else (RFC 9110 section 3.3).
     @ivar idempotency_key: an Idempotency-Key field is present: sending the request twice does no
         more than sending it once, whatever the method.
     @ivar max_forwards: hops left, of a TRACE or OPTIONS only (RFC 9110 section 7.6.2); C{fields}
@@ -98,13 +69,14 @@ class RequestHead:
     __slots__ = (
         "chunked",
         "close",
+        "connection_auth",
         "content_length",
-        "expect",
         "fields",
         "host",
         "idempotency_key",
         "max_forwards",
         "method",
+        "named",
         "scheme",
         "target",
         "upgrade",
@@ -121,8 +93,9 @@ class RequestHead:
         self.content_length: int | None = None
         self.chunked = False
         self.close = version == 10
+        self.named = _NOTHING
         self.upgrade: bytes | None = None
-        self.expect = False
+        self.connection_auth = False
         self.idempotency_key = False
         self.max_forwards: int | None = None
 
@@ -138,6 +111,7 @@ class ResponseHead:
     @ivar content_length: as in L{RequestHead}.
     @ivar chunked: the body is chunked, unless status or method say there is none.
     @ivar close: the origin will not, or must not be expected to, serve another request here.
+    @ivar named: as in L{RequestHead}.
     @ivar upgrade: value of Upgrade, of a 101 or 426.
     """
 
@@ -146,6 +120,7 @@ class ResponseHead:
         "close",
         "content_length",
         "fields",
+        "named",
         "reason",
         "status",
         "upgrade",
@@ -160,10 +135,8 @@ class ResponseHead:
         self.content_length: int | None = None
         self.chunked = False
         self.close = version == 10
+        self.named = _NOTHING
         self.upgrade: bytes | None = None
-
-
-_Found = list[tuple[bytes, bytes]]
 
 
 def find_head_end(buffer: bytes | bytearray, searched: int) -> int:
@@ -201,10 +174,13 @@ def parse_request_head(data: bytes, end: int) -> RequestHead:
     if len(target) > MAX_TARGET:
         raise MessageError(f"request target longer than {MAX_TARGET} bytes", 414)
     head = RequestHead(method, target, 10 if minor == b"0" else 11)
-    head.fields, found = _cut_fields(data, line.end(), end - 2, _REQUEST_FIELDS)
+    head.fields, found = scan(data, line.end(), end - 2, REQUEST_FIELDS)
     if found:
         _judge_request(head, found)
-    _judge_target(head)
+    if target[:1] != b"/":
+        _judge_other_target(head, b"host" in found)
+    elif not head.host:
+        raise MessageError("no Host field: expected the name of the origin")
     return head
 
 
@@ -221,32 +197,10 @@ def parse_response_head(data: bytes, end: int) -> ResponseHead:
     if major != b"1":
         raise MessageError("expected HTTP/1.0 or HTTP/1.1")
     head = ResponseHead(int(status), reason or b" ", 10 if minor == b"0" else 11)
-    head.fields, found = _cut_fields(data, line.end(), end - 2, _RESPONSE_FIELDS)
+    head.fields, found = scan(data, line.end(), end - 2, RESPONSE_FIELDS)
     if found:
         _judge_response(head, found)
     return head
-
-
-def without_field(fields: bytes, name: bytes) -> bytes:
-    """
-    Field lines without those of one field.
-
-    @param name: in lower case.
-    """
-    lines = fields.split(b"\r\n")
-    return b"\r\n".join(line for line in lines if line[: line.find(b":")].lower() != name)
-
-
-def check_trailers(lines: bytes) -> None:
-    """
-    Check a trailer section (RFC 9112 section 7.1.2): valid lines, and no field that would change
-    the framing or routing of the message it follows (RFC 9110 section 6.5.1).
-
-    @raise MessageError: otherwise.
-    """
-    _, found = _cut_fields(b"\n" + lines, 1, len(lines) + 1, _REQUEST_FIELDS)
-    if found:
-        raise MessageError(f"the field {found[0][0].decode('ascii')} may not stand in a trailer")
 
 
 def _too_large(buffer: bytes | bytearray) -> MessageError:
@@ -256,165 +210,109 @@ def _too_large(buffer: bytes | bytearray) -> MessageError:
     return MessageError(f"head larger than {MAX_HEAD} bytes", 431)
 
 
-def _cut_fields(
-    data: bytes, start: int, end: int, special: re.Pattern[bytes]
-) -> tuple[bytes, _Found]:
-    """
-    Validate C{data[start:end]}; return the lines to pass on, and the special fields found with
-    lower-case name and trimmed value.
-    """
-    if FIELD_LINES.fullmatch(data, start, end) is None:
-        raise MessageError(_explain(data[start:end]))
-    found: _Found = []
-    pieces: list[bytes] = []
-    options: list[bytes] = []
-    kept = start
-    for match in special.finditer(data, start - 1, end):
-        name = match[1].lower()
-        value = match[2].strip(b" \t")
-        found.append((name, value))
-        if name in _HOP_BY_HOP:
-            pieces.append(data[kept : match.start() + 1])
-            kept = match.end() + 1
-            if name == b"connection":
-                options += value.lower().split(b",")
-    if not pieces:
-        return data[start:end], found
-    pieces.append(data[kept:end])
-    return _cut_named(b"".join(pieces), options), found
+def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
+    head.host = found.get(b"host", b"")
+    _judge_framing(head, found)
+    if b"connection" in found:
+        _judge_request_connection(head, split_list(found[b"connection"]), found)
+    if b"expect" in found and head.version == 10:
+        # RFC 9110 section 10.1.1: to be ignored, and the next hop would not know.
+        head.fields = without_fields(head.fields, (b"expect",))
+    if b"idempotency-key" in found:
+        head.idempotency_key = True
+    if b"max-forwards" in found and head.method in (b"TRACE", b"OPTIONS"):
+        _judge_max_forwards(head, found[b"max-forwards"])
+    for name in (b"authorization", b"proxy-authorization"):
+        if name in found and found[name].lower().startswith(_CONNECTION_AUTH):
+            head.connection_auth = True
 
 
-def _cut_named(fields: bytes, options: list[bytes]) -> bytes:
-    """
-    Cut out the fields that Connection options name (RFC 9110 section 7.6.1).
-    """
-    named = {option.strip(b" \t") for option in options} - _COMMON_OPTIONS
-    if not named:
-        return fields
-    if named & _NEVER_HOP_BY_HOP:
-        raise MessageError("Connection names a field that is not hop-by-hop")
-    lines = fields.split(b"\r\n")
-    return b"\r\n".join(line for line in lines if line[: line.find(b":")].lower() not in named)
-
-
-_COMMON_OPTIONS: Set[bytes] = _HOP_BY_HOP | {b"close", b""}
-
-
-def _explain(block: bytes) -> str:
-    """
-    Say which line is wrong without quoting it: it may hold a secret.
-    """
-    for number, line in enumerate(block.split(b"\r\n"), 1):
-        if FIELD_LINES.fullmatch(line + b"\r\n") is None:
-            if line[:1] in (b" ", b"\t"):
-                return f"field line {number} is folded over several lines"
-            return f"field line {number} is invalid: expected name: value"
-    return "the field lines are invalid"
-
-
-def _judge_request(head: RequestHead, found: _Found) -> None:
-    options: set[bytes] = set()
-    upgrade: list[bytes] = []
-    hosts = 0
-    for name, value in found:
-        if name == b"host":
-            head.host = value
-            hosts += 1
-        elif name == b"content-length":
-            _content_length(head, value)
-        elif name == b"transfer-encoding":
-            _transfer_encoding(head, value, 501)
-        elif name == b"connection":
-            options.update(option.strip(b" \t") for option in value.lower().split(b","))
-        elif name == b"upgrade":
-            upgrade.append(value)
-        elif name == b"expect":
-            head.expect = True
-        elif name == b"idempotency-key":
-            head.idempotency_key = True
-        elif name == b"max-forwards":
-            _max_forwards(head, value)
-    if hosts > 1:
-        raise MessageError("more than one Host field")
-    _check_framing(head)
+def _judge_request_connection(
+    head: RequestHead, options: list[bytes], found: dict[bytes, bytes]
+) -> None:
     if b"close" in options:
         head.close = True
-    # h2c is dropped: it would turn a pooled exchange into an opaque tunnel (RFC 9113 section 3.1).
-    if upgrade and b"upgrade" in options and head.version == 11 and upgrade != [b"h2c"]:
-        head.upgrade = b", ".join(upgrade)
+    head.named = named_fields(options)
+    if head.named:
+        head.fields = without_fields(head.fields, head.named)
+    if b"upgrade" in options and b"upgrade" in found and head.version == 11:
+        # h2c would turn a pooled exchange into an opaque tunnel; it is gone since RFC 9113 section
+        # 3.1.
+        wanted = [name.strip(b" \t") for name in found[b"upgrade"].split(b",")]
+        head.upgrade = b", ".join(w for w in wanted if w and w.lower() != b"h2c") or None
 
 
-def _judge_response(head: ResponseHead, found: _Found) -> None:
-    upgrade: list[bytes] = []
-    for name, value in found:
-        if name == b"content-length":
-            _content_length(head, value)
-        elif name == b"transfer-encoding":
-            _transfer_encoding(head, value, 400)
-        elif name == b"connection":
-            options = [option.strip(b" \t") for option in value.lower().split(b",")]
-            if b"close" in options:
-                head.close = True
-            elif head.version == 10 and b"keep-alive" in options:
-                head.close = False
-        elif name == b"upgrade":
-            upgrade.append(value)
-    _check_framing(head)
-    if upgrade and head.status in (101, 426):
-        head.upgrade = b", ".join(upgrade)
+def _judge_response(head: ResponseHead, found: dict[bytes, bytes]) -> None:
+    _judge_framing(head, found)
+    if b"connection" in found:
+        options = split_list(found[b"connection"])
+        # RFC 9112 section 9.3: close wins.
+        if b"close" in options:
+            head.close = True
+        elif b"keep-alive" in options:
+            head.close = False
+        head.named = named_fields(options)
+        if head.named:
+            head.fields = without_fields(head.fields, head.named)
+    if head.status in (101, 426):
+        head.upgrade = found.get(b"upgrade")
 
 
-def _judge_target(head: RequestHead) -> None:
-    target = head.target
-    if target[:1] == b"/":
-        pass
-    elif head.method == b"CONNECT":
+def _judge_framing(head: RequestHead | ResponseHead, found: dict[bytes, bytes]) -> None:
+    """
+    RFC 9112 sections 6.1 to 6.3.  What could be read in two ways is refused, even where the RFC
+    would let it be repaired: several Content-Length fields that agree, for one.
+    """
+    length = found.get(b"content-length")
+    coding = found.get(b"transfer-encoding")
+    if coding is None:
+        if length is not None:
+            if _LENGTH.fullmatch(length) is None:
+                raise MessageError("invalid Content-Length: expected one decimal number")
+            head.content_length = int(length)
         return
-    elif target == b"*":
-        if head.method != b"OPTIONS":
-            raise MessageError("the target * is for OPTIONS only")
-    else:
-        # The Host field is ignored and replaced (RFC 9112 section 3.2.2).
-        head.scheme, head.host, head.target = split_absolute_form(target)
-        head.fields = b"Host: %b\r\n%b" % (head.host, without_field(head.fields, b"host"))
-    if not head.host:
-        raise MessageError("no Host field: expected the name of the origin")
-
-
-def _content_length(head: RequestHead | ResponseHead, value: bytes) -> None:
-    # RFC 9112 section 6.3: several are refused even when they agree.
-    if head.content_length is not None or _DIGITS.fullmatch(value) is None:
-        raise MessageError("invalid Content-Length: expected one decimal number")
-    head.content_length = int(value)
-
-
-def _transfer_encoding(head: RequestHead | ResponseHead, value: bytes, unknown: int) -> None:
-    # RFC 9112 section 6.1: the one coding relayed here is chunked; a second field may not repeat
-    # it.
-    if head.chunked:
-        raise MessageError("more than one Transfer-Encoding field")
-    if value.lower() != b"chunked":
-        known = b"chunked" in value.lower() or not value
-        raise MessageError("Transfer-Encoding: expected chunked", 400 if known else unknown)
+    if length is not None:
+        raise MessageError("both Content-Length and Transfer-Encoding")
+    if head.version == 10:
+        raise MessageError("Transfer-Encoding in an HTTP/1.0 message")
+    if coding.lower() != b"chunked":
+        codings = split_list(coding)
+        framed = codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and b"" not in codings
+        raise MessageError("Transfer-Encoding: expected chunked only", 501 if framed else 400)
     head.chunked = True
 
 
-def _check_framing(head: RequestHead | ResponseHead) -> None:
-    if head.chunked:
-        if head.content_length is not None:
-            raise MessageError("both Content-Length and Transfer-Encoding")
-        if head.version == 10:
-            raise MessageError("Transfer-Encoding in an HTTP/1.0 message")
-
-
-def _max_forwards(head: RequestHead, value: bytes) -> None:
-    if head.method not in (b"TRACE", b"OPTIONS"):
+def _judge_other_target(head: RequestHead, has_host: bool) -> None:
+    """
+    Of a target that is not in origin-form (RFC 9112 section 3.2).
+    """
+    if has_host and head.host:
+        parse_authority(head.host, "http")
+    elif head.version == 11 and not has_host:
+        raise MessageError("no Host field: expected the name of the origin")
+    if head.method == b"CONNECT":
         return
-    if head.max_forwards is not None or _DIGITS.fullmatch(value) is None:
+    if head.target == b"*":
+        if head.method != b"OPTIONS":
+            raise MessageError("the target * is for OPTIONS only")
+        if not head.host:
+            raise MessageError("no Host field: expected the name of the origin")
+        return
+    # The Host field is ignored and replaced (section 3.2.2).
+    head.scheme, head.host, path = split_absolute_form(head.target)
+    head.fields = b"Host: %b\r\n%b" % (head.host, without_fields(head.fields, (b"host",)))
+    if path[:1] != b"/":
+        # Section 3.2.4: the server as a whole.
+        path = b"*" if head.method == b"OPTIONS" and not path else b"/" + path
+    head.target = path
+
+
+def _judge_max_forwards(head: RequestHead, value: bytes) -> None:
+    if _NUMBER.fullmatch(value) is None:
         raise MessageError("invalid Max-Forwards: expected one decimal number")
-    head.max_forwards = int(value)
+    head.max_forwards = int(value) if len(value) < 10 else MAX_FORWARDS
     if head.max_forwards:
         head.fields = b"%bMax-Forwards: %d\r\n" % (
-            without_field(head.fields, b"max-forwards"),
+            without_fields(head.fields, (b"max-forwards",)),
             head.max_forwards - 1,
         )

@@ -66,7 +66,8 @@ def parse_authority(authority: bytes, scheme: str) -> tuple[str, int]:
 
 def split_absolute_form(target: bytes) -> tuple[str, bytes, bytes]:
     """
-    Split an absolute-form target into scheme, authority and origin-form target.
+    Split an absolute-form target into scheme, authority and origin-form target; the last is empty
+    when the URI has neither path nor query.
 
     @raise MessageError: when it is not C{http://} or C{https://}, carries user information (RFC
         9110 section 4.2.4), or has a fragment.
@@ -75,6 +76,6 @@ def split_absolute_form(target: bytes) -> tuple[str, bytes, bytes]:
     if match is None:
         raise MessageError("invalid request target: expected /path, or http://host/path")
     path = match[3]
-    if path[:1] != b"/":
+    if path[:1] == b"?":
         path = b"/" + path
     return match[1].decode("ascii").lower(), match[2], path

@@ -34,9 +34,12 @@ class CAStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory alone, creating it (mode 0700) if need be. Raises LocalCAError."""
+        """Hold the directory alone, creating it if need be. Raises LocalCAError.
+
+        Its mode is 0755: the certificate in it is for PHP, which runs as another user.
+        """
         with _explained(self.directory, "a directory to keep the local CA in"):
-            os.makedirs(self.directory, 0o700, exist_ok=True)
+            os.makedirs(self.directory, 0o755, exist_ok=True)
             descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with _explained(self.directory, "a directory that can be locked"):

@@ -129,8 +129,15 @@ class TLSLayer:
         return bytes_sent(self.transport) if self.transport is not None else None
 
     def write(self, data: bytes) -> None:
-        if self.transport is not None and not self._ended:
-            self.transport.write(self.machine.send(data))
+        if self.transport is None or self._ended:
+            return
+        try:
+            ciphertext = self.machine.send(data)
+        except TLSError:
+            # Not from inside a write: the end is told as that of any transport is.
+            self.transport.abortConnection()
+        else:
+            self.transport.write(ciphertext)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if self.transport is not None:

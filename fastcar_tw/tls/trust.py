@@ -148,8 +148,8 @@ def _parse_origin(text: str) -> tuple[str, int | None]:
     if match is not None:
         name = normal_host(match[1])
         port = None if match[2] is None else int(match[2])
-        is_v6 = match[1].startswith("[")
-        known = is_dns_name(name) or (address_of(name) is not None and is_v6 == (":" in name))
-        if known and (port is None or 0 < port < 65536):
+        bracketed = match[1].startswith("[")
+        known = address_of(name) is not None or is_dns_name(name)
+        if known and bracketed == (":" in name) and (port is None or 0 < port < 65536):
             return name, port
     raise TrustError(f"insecure origin {text!r}: expected HOST or HOST:PORT, IPv6 in brackets")

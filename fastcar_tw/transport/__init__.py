@@ -1,4 +1,4 @@
-"""Twisted's own transports, made eager: they send at once, read with one plain `recv`, and accept
-many connections a wake-up.  :mod:`.facade` puts them under any endpoint; :mod:`.eager` holds the
-connections and :mod:`.ports` the listening sides.  Protocols need not know which kind they are on.
+"""Twisted's own transports, made eager: they send at once, read with one plain C{recv}, and accept
+many connections a wake-up.  L{facade} puts them under any endpoint; L{eager} holds the
+connections and L{ports} the listening sides.  Protocols need not know which kind they are on.
 """

@@ -2,10 +2,10 @@
 
 A stock transport buffers every write and sends it when the reactor next reports the descriptor
 writable: three epoll calls and one turn of the loop for each response.  An eager transport calls
-`send` inside `write` and leaves to the stock buffering only what the kernel did not take.
+C{send} inside C{write} and leaves to the stock buffering only what the kernel did not take.
 
-Everything else follows :class:`twisted.internet.abstract.FileDescriptor`.  Whatever it does not
-pay to do eagerly (TLS by `startTLS`, pull producers, descriptor passing, a connection being
+Everything else follows L{twisted.internet.abstract.FileDescriptor}.  Whatever it does not
+pay to do eagerly (TLS by C{startTLS}, pull producers, descriptor passing, a connection being
 aborted) switches that one connection to the stock way of writing, for good.
 """
 
@@ -29,7 +29,7 @@ _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 class EagerConnection(tcp.Connection):
     """The mixin that makes a stream transport eager; put it before the stock class.
 
-    `bytes_sent` counts the bytes the kernel has accepted since the connection was made, so while
+    C{bytes_sent} counts the bytes the kernel has accepted since the connection was made, so while
     it has not moved, nothing of what was written since has left this process.
     """
 
@@ -42,11 +42,11 @@ class EagerConnection(tcp.Connection):
     _writing = False
 
     def write(self, data: bytes) -> None:
-        """Send `data`, or as much as the kernel takes, and buffer the rest.
+        """Send C{data}, or as much as the kernel takes, and buffer the rest.
 
-        A failing `send` only buffers: the reactor then meets the error itself, so
-        `connectionLost` is never called from inside `write`.
-        Raises TypeError if `data` is not bytes.
+        A failing C{send} only buffers: the reactor then meets the error itself, so
+        C{connectionLost} is never called from inside C{write}.
+        Raises TypeError if C{data} is not bytes.
         """
         if not (
             self._eager
@@ -101,7 +101,7 @@ class EagerConnection(tcp.Connection):
         return None
 
     def end_reading(self, why: ConnectionLost | ConnectionDone) -> None:
-        """Act on a reason that `doRead` returned, as the reactor does: end of file is a half-close
+        """Act on a reason that C{doRead} returned, as the reactor does: end of file is a half-close
         for an IHalfCloseableProtocol, anything else loses the connection."""
         self.stopReading()
         if why is main.CONNECTION_DONE:
@@ -145,7 +145,7 @@ class EagerConnection(tcp.Connection):
         tcp.Connection.registerProducer(self, producer, streaming)
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
-        """Start TLS the stock way: from here on `write` belongs to the TLS layer."""
+        """Start TLS the stock way: from here on C{write} belongs to the TLS layer."""
         self._eager = False
         tcp.Connection.startTLS(self, ctx, normal)
 
@@ -197,7 +197,7 @@ class _EagerServer(EagerConnection):
         self.startReading()
 
     def logPrefix(self) -> str:
-        """Return `<protocol>,<session number>,<peer>`, as stock transports do."""
+        """Return C{<protocol>,<session number>,<peer>}, as stock transports do."""
         if not self.logstr:
             owner = self._getLogPrefix(getattr(self, "protocol", None))
             self.logstr = f"{owner},{self.sessionno},{self.hostname}"
@@ -215,7 +215,7 @@ class _EagerServer(EagerConnection):
 
 class EagerUNIXServer(_EagerServer, unix.Server):
     """An accepted UNIX-socket connection.  Descriptors sent by the peer are not received (the
-    kernel closes them); `sendFileDescriptor` works as in the stock class."""
+    kernel closes them); C{sendFileDescriptor} works as in the stock class."""
 
     def __init__(
         self, skt: socket.socket, protocol: Any, client: Any, port: Any, number: int, reactor: Any

@@ -6,6 +6,7 @@ HostnameEndpoint(EagerReactor(reactor), "example.com", 80).connect(factory)
 
 from __future__ import annotations
 
+import select
 from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
@@ -13,11 +14,12 @@ from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, providedBy
 
 from .eager import EagerConnector
+from .poller import Poller
 from .ports import EagerTCPPort, EagerUNIXPort
 
 
 class EagerReactor:
-    """Everything the given reactor is, except that `listenUNIX`, `listenTCP` and `connectTCP`
+    """Everything the given reactor is, except that C{listenUNIX}, C{listenTCP} and C{connectTCP}
     make eager transports.
 
     The reactor must be one of Twisted's that watch file descriptors (IReactorFDSet).
@@ -25,6 +27,8 @@ class EagerReactor:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        # What the transports made here take for their reactor.
+        self._poller = Poller(reactor) if hasattr(select, "epoll") else reactor
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -38,8 +42,8 @@ class EagerReactor:
         mode: int = 0o660,
         wantPID: bool = False,
     ) -> EagerUNIXPort:
-        """Listen at a path, whose file gets `mode`.  Raises CannotListenError."""
-        port = EagerUNIXPort(address, factory, backlog, mode, self._reactor, wantPID)
+        """Listen at a path, whose file gets C{mode}.  Raises CannotListenError."""
+        port = EagerUNIXPort(address, factory, backlog, mode, self._poller, wantPID)
         port.startListening()
         return port
 
@@ -47,7 +51,7 @@ class EagerReactor:
         self, port: int, factory: IProtocolFactory, backlog: int = 1024, interface: str = ""
     ) -> EagerTCPPort:
         """Listen on a TCP port.  Raises CannotListenError."""
-        listening = EagerTCPPort(port, factory, backlog, interface, self._reactor)
+        listening = EagerTCPPort(port, factory, backlog, interface, self._poller)
         listening.startListening()
         return listening
 
@@ -59,7 +63,7 @@ class EagerReactor:
         timeout: float = 30.0,
         bindAddress: Any = None,
     ) -> EagerConnector:
-        """Start connecting, for at most `timeout` seconds."""
-        connector = EagerConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        """Start connecting, for at most C{timeout} seconds."""
+        connector = EagerConnector(host, port, factory, timeout, bindAddress, self._poller)
         connector.connect()
         return connector

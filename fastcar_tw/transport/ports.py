@@ -1,6 +1,6 @@
 """Listening ports that accept eagerly.
 
-A wake-up accepts up to `ACCEPTS_PER_WAKEUP` connections and reads each at once: a client that
+A wake-up accepts up to C{ACCEPTS_PER_WAKEUP} connections and reads each at once: a client that
 connects and writes its request in one go is served without another turn of the reactor.
 One connection that goes wrong costs itself only; a system out of descriptors or memory costs a
 pause, during which clients wait in the listen queue instead of being turned away.
@@ -105,7 +105,7 @@ class EagerPort(tcp.Port):
         raise NotImplementedError
 
     def _pause(self, reason: OSError) -> None:
-        """Stop accepting for `ACCEPT_PAUSE` seconds; log only the first pause of a shortage."""
+        """Stop accepting for C{ACCEPT_PAUSE} seconds; log only the first pause of a shortage."""
         if not self._starved:
             self._starved = True
             self._log.warn(
@@ -143,21 +143,42 @@ class EagerTCPPort(EagerPort, tcp.Port):
         return peer, self._addressType("TCP", *peer)
 
 
-class _PrivateSocket(socket.socket):
-    """A socket whose file nobody but its owner can use until it is given its mode."""
+class _BoundSocket(socket.socket):
+    """A listening UNIX socket that knows its file, which only its owner can use until the port
+    gives it its mode."""
+
+    _path: str | bytes | None = None
+    _inode: tuple[int, int] | None = None
 
     def bind(self, address: Any) -> None:
+        """Bind to a path or an abstract name."""
         previous = os.umask(0o177)
         try:
             super().bind(address)
         finally:
             os.umask(previous)
+        self._path = address
+        self._inode = self._current_inode()
+
+    def unlink(self) -> None:
+        """Remove the file, if it is still the one that was bound."""
+        if self._path and self._inode and self._inode == self._current_inode():
+            with suppress(OSError):
+                os.unlink(self._path)
+        self._inode = None
+
+    def _current_inode(self) -> tuple[int, int] | None:
+        try:
+            found = os.lstat(self._path or "")
+        except (OSError, ValueError):  # gone, or an abstract name
+            return None
+        return found.st_dev, found.st_ino
 
 
 class EagerUNIXPort(EagerPort, unix.Port):
     """A listening UNIX socket.
 
-    The file is created for its owner only and then given `mode`.  On closing it is removed only
+    The file is created for its owner only and then given C{mode}.  On closing it is removed only
     if it is still the file created here: it may have been replaced by a successor's, and an
     adopted socket's file belongs to whoever passed the socket.
     """
@@ -165,34 +186,28 @@ class EagerUNIXPort(EagerPort, unix.Port):
     transport: Any = EagerUNIXServer
     # shutdown() would silence every process that shares the listening socket; close() ends ours.
     _shouldShutdown = False
-    _inode: tuple[int, int] | None = None
+    _bound: _BoundSocket | None = None
 
     def createInternetSocket(self) -> socket.socket:
         """Create the socket that will be bound (stock name; no internet involved)."""
-        skt = _PrivateSocket(self.addressFamily, self.socketType)
-        skt.setblocking(False)
-        return skt
+        self._bound = _BoundSocket(self.addressFamily, self.socketType)
+        self._bound.setblocking(False)
+        return self._bound
 
     def startListening(self) -> None:
         """Bind and listen.  Raises CannotListenError."""
-        adopted = self._preexistingSocket is not None
-        unix.Port.startListening(self)
-        if not adopted:
-            self._inode = self._current_inode()
-
-    def _current_inode(self) -> tuple[int, int] | None:
         try:
-            found = os.lstat(self._bindPath)
-        except (OSError, ValueError):  # gone, or in the abstract namespace
-            return None
-        return found.st_dev, found.st_ino
+            unix.Port.startListening(self)
+        except BaseException:
+            if self._bound is not None:
+                self._bound.unlink()
+                self._bound.close()
+            raise
 
     def connectionLost(self, reason: Failure) -> None:
         """Close the listening socket and remove its file if it is ours."""
-        if self._inode is not None and self._inode == self._current_inode():
-            with suppress(OSError):
-                os.unlink(self._bindPath)
-        self._inode = None
+        if self._bound is not None:
+            self._bound.unlink()
         if self.lockFile is not None:
             self.lockFile.unlock()
         super().connectionLost(reason)

@@ -34,6 +34,7 @@ class UpstreamExchange(Protocol):
 
     head_only: bool
     request_complete: bool
+    pinned: bool
 
     def interim_response(self, head: ResponseHead) -> None: ...
 
@@ -42,6 +43,8 @@ class UpstreamExchange(Protocol):
     def response_body(self, content: bytes) -> None: ...
 
     def response_end(self, trailers: bytes) -> None: ...
+
+    def keep(self, connection: UpstreamConnection) -> None: ...
 
     def switched(self, head: ResponseHead, early: bytes) -> None: ...
 
@@ -323,6 +326,8 @@ class UpstreamConnection:
             or self._wire is None
         ):
             self._end(abort=not exchange.request_complete)
+        elif exchange.pinned:
+            exchange.keep(self)
         else:
             self._owner.release(self)
         exchange.response_end(reader.trailers)

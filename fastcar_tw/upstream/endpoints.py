@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import (
     IAddress,
     IProtocol,
@@ -22,6 +21,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSError, TLSMachine
 from fastcar_tw.tls.trust import Trust
+from fastcar_tw.upstream.address_race import NameEndpoint
 
 
 class OriginEndpoints:
@@ -39,9 +39,7 @@ class OriginEndpoints:
         self._timeout = timeout
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
-        endpoint = HostnameEndpoint(
-            self._reactor, origin.host.encode("ascii"), origin.port, timeout=self._timeout
-        )
+        endpoint = NameEndpoint(self._reactor, origin.host, origin.port, self._timeout)
         if origin.scheme == "http":
             return endpoint
         return TLSClientEndpoint(endpoint, self._trust, origin)
@@ -91,7 +89,8 @@ class _LayerFactory(Factory):
         self.layer: TLSClientLayer | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        self.layer = TLSClientLayer(self._machine, self._above.buildProtocol(addr), self.ready)
+        above: Any = self._above
+        self.layer = TLSClientLayer(self._machine, above.buildProtocol(addr), self.ready)
         return self.layer
 
 

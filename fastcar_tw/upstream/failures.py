@@ -7,11 +7,14 @@ from __future__ import annotations
 from typing import NoReturn
 
 from twisted.internet import defer, error
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
 from fastcar_tw.tls.machine import TLSError
+
+_log = Logger()
 
 #: Exception, status, RFC 9209 error type, words.  The first that fits is taken.
 _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
@@ -21,6 +24,7 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
     (error.TimeoutError, 504, "connection_timeout", "connecting took too long"),
     (error.NoRouteError, 502, "destination_ip_unroutable", "no route to the address"),
     (error.ConnectionClosed, 502, "connection_terminated", "closed while connecting"),
+    (error.ConnectingCancelledError, 504, "connection_timeout", "connecting took too long"),
     (error.ConnectError, 502, "destination_unavailable", "connection failed"),
 )
 
@@ -29,15 +33,16 @@ def connect_error(failure: Failure, origin: Origin) -> NoReturn:
     """
     An errback: whatever kept a connection from being opened becomes a L{GatewayError}.
 
-    @raise GatewayError: always, unless the failure is a bug.
+    @raise GatewayError: always.
     """
     reason = failure.value
     if isinstance(reason, TLSError):
         kind = "tls_certificate_error" if reason.certificate_error else "tls_protocol_error"
-        if reason.alert is not None and not reason.certificate_error:
+        if reason.alert_received and not reason.certificate_error:
             kind = "tls_alert_received"
         raise GatewayError(502, kind, f"{origin}: {reason.reason}")
     for kind_of, status, proxy_status, words in _FAILURES:
         if isinstance(reason, kind_of):
             raise GatewayError(status, proxy_status, f"{origin}: {words}")
-    failure.raiseException()
+    _log.failure("while connecting to {origin}", failure, origin=str(origin))
+    raise GatewayError(500, "proxy_internal_error", f"{origin}: internal error")

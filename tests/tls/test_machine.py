@@ -211,7 +211,7 @@ class DataTests(SynchronousTestCase):
             self.assertEqual(server.receive(writer.record(23, b"three")), b"three")
 
     def test_output_fits(self) -> None:
-        """The room for overhead holds what encryption adds to a slice of minimal records."""
+        """The room for overhead holds what encryption adds to a whole slice."""
         for client, _ in pairs():
             self.assertLess(len(client.send(bytes(SLICE))) - SLICE, OVERHEAD)
 

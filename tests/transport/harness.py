@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet import main
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -18,7 +18,7 @@ from fastcar_tw.transport.eager import EagerUNIXServer
 
 
 class StepReactor(Clock):
-    """Keeps who wants to read and write; `step` gives each writer one turn, as a poll would."""
+    """Keeps who wants to read and write; C{step} gives each writer one turn, as a poll would."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class StepReactor(Clock):
 
 
 class Recorder(Protocol):
-    """Records what it receives and how it ends; `when` waits for either."""
+    """Records what it receives and how it ends; C{when} waits for either."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -75,7 +75,7 @@ class Recorder(Protocol):
         return deferred
 
     def gets(self, count: int) -> Deferred[None]:
-        """Fire once `count` bytes have arrived."""
+        """Fire once C{count} bytes have arrived."""
         return self.when(lambda: len(self.received) >= count)
 
     def ends(self) -> Deferred[None]:
@@ -105,6 +105,7 @@ class HalfCloseRecorder(Recorder):
         self.happened("write lost")
 
 
+@implementer(IPushProducer)
 class PushProducer:
     """Records what a consumer asks of it."""
 
@@ -121,6 +122,7 @@ class PushProducer:
         self.asked.append("stop")
 
 
+@implementer(IPullProducer)
 class PullProducer:
     """Writes its pieces one a request, then unregisters."""
 
@@ -143,6 +145,13 @@ def small_pair() -> tuple[socket.socket, socket.socket]:
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     theirs.setblocking(False)
     return ours, theirs
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return two sockets connected by TCP over the loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], theirs
 
 
 def connect(

@@ -23,6 +23,7 @@ from .harness import (
     connect,
     drain,
     small_pair,
+    tcp_pair,
 )
 
 CLOSED = Failure(main.CONNECTION_DONE)
@@ -57,10 +58,10 @@ class EagerTestCase(SynchronousTestCase):
 
 
 class WriteTests(EagerTestCase):
-    """`write` and what becomes of the bytes."""
+    """C{write} and what becomes of the bytes."""
 
     def test_sends_at_once(self) -> None:
-        """A write is on its way when `write` returns, with nothing asked of the reactor."""
+        """A write is on its way when C{write} returns, with nothing asked of the reactor."""
         self.transport.write(b"hello")
         self.assertEqual(self.peer.recv(100), b"hello")
         self.assertEqual(self.transport.bytes_sent, 5)
@@ -75,7 +76,7 @@ class WriteTests(EagerTestCase):
         self.assertEqual(self.transport.bytes_sent, len(MUCH))
 
     def test_bytes_sent_counts_what_the_kernel_took(self) -> None:
-        """`bytes_sent` is the number of bytes the peer can read, at every moment."""
+        """C{bytes_sent} is the number of bytes the peer can read, at every moment."""
         self.transport.write(MUCH)
         arrived = 0
         while self.reactor.writers:
@@ -84,7 +85,7 @@ class WriteTests(EagerTestCase):
             self.reactor.step()
 
     def test_full_socket(self) -> None:
-        """With the kernel's buffer full a write is buffered whole and `bytes_sent` stands still."""
+        """With the kernel's buffer full a write is buffered and C{bytes_sent} stands still."""
         sent = self.fill()
         self.transport.write(b"the rest")
         self.assertEqual(self.transport.bytes_sent, sent)
@@ -115,7 +116,7 @@ class WriteTests(EagerTestCase):
         self.assertEqual(self.peer.recv(100), b"again")
 
     def test_broken_connection(self) -> None:
-        """An error in `send` neither raises nor loses the connection inside `write`."""
+        """An error in C{send} neither raises nor loses the connection inside C{write}."""
         self.peer.close()
         self.transport.write(b"x")
         self.assertIsNone(self.protocol.reason)
@@ -138,7 +139,7 @@ class WriteTests(EagerTestCase):
         self.assertEqual((drain(self.peer), self.reactor.writers), (b"", set()))
 
     def test_sequence(self) -> None:
-        """`writeSequence` sends the pieces joined, from any iterable."""
+        """C{writeSequence} sends the pieces joined, from any iterable."""
         self.transport.writeSequence(iter([b"a", b"", b"bc"]))
         self.assertEqual(self.peer.recv(100), b"abc")
 
@@ -180,7 +181,7 @@ class WriteTests(EagerTestCase):
 
 
 class ReadTests(EagerTestCase):
-    """`doRead`."""
+    """C{doRead}."""
 
     def test_delivers(self) -> None:
         """What has arrived goes to dataReceived, at most bufferSize bytes a call."""
@@ -348,9 +349,7 @@ class ProducerTests(EagerTestCase):
         """What the kernel took at once does not count as buffered."""
         producer = PushProducer()
         self.transport.registerProducer(producer, True)
-        self.fill()
-        drain(self.peer)
-        self.transport.write(b"x" * 1000)
+        self.transport.write(b"x" * (self.transport.bufferSize + 1))
         self.flush()
         self.assertEqual(producer.asked, [])
 
@@ -402,8 +401,8 @@ class DescriptionTests(SynchronousTestCase):
     """Names for logs."""
 
     def make(self, kind: Any, *client: Any) -> Any:
-        """Construct a transport of a kind on one end of a socket pair."""
-        ours, theirs = small_pair()
+        """Construct a transport of a kind on one end of a connection."""
+        ours, theirs = tcp_pair() if kind is EagerTCPServer else small_pair()
         self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
         return kind(ours, Recorder(), *client, None, 7, StepReactor())
@@ -433,13 +432,10 @@ class ErrorTests(SynchronousTestCase):
     """TCP's own way to fail."""
 
     def test_reset(self) -> None:
-        """A TCP reset met by `write` is left to the reactor, and ends as ConnectionLost."""
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(listener.close)
-        peer = socket.create_connection(listener.getsockname())
-        ours, client = listener.accept()
+        """A TCP reset met by C{write} is left to the reactor, and ends as ConnectionLost."""
+        ours, peer = tcp_pair()
         protocol, reactor = Recorder(), StepReactor()
-        transport = EagerTCPServer(ours, protocol, client, None, 0, reactor)
+        transport = EagerTCPServer(ours, protocol, ("127.0.0.1", 1), None, 0, reactor)
         protocol.makeConnection(transport)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()

@@ -1,0 +1,539 @@
+"""
+A whole proxy for tests: no listening socket, no network, and a clock moved by hand.
+
+    proxy = MemoryProxy()
+    client = proxy.client()
+    client.send(b"GET / HTTP/1.1\\r\\nHost: a.test\\r\\n\\r\\n")
+    origin = proxy.origins[0]
+    origin.send(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\n\\r\\nhi")
+    client.received  # the response
+    proxy.close()
+
+Everything between the two ends is the real thing, TLS included: the transports are eager ones on
+socket pairs, and the reactor that carries their bytes runs only when told to.  Whatever a test does
+is followed by everything that comes of it before the call returns.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import select
+import shutil
+import socket
+import tempfile
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet import error, main
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.config import Config
+from fastcar_tw.downstream.front import Front
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.http.target import Origin
+from fastcar_tw.tls.local_ca import LocalCA
+from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.tls.server_contexts import ServerContexts
+from fastcar_tw.tls.trust import Trust
+from fastcar_tw.transport.eager import EagerUNIXServer
+from fastcar_tw.upstream.endpoints import TLSClientEndpoint
+from fastcar_tw.upstream.pool import ConnectionPool
+
+__all__ = ["Connect", "MemoryProxy", "MemoryReactor", "MemoryTransport", "Peer"]
+
+#: Seconds that the clock is moved at a time: deadlines are met in their order.
+STEP = 0.25
+
+_LOST = select.POLLHUP | select.POLLERR | select.POLLNVAL
+
+
+class MemoryReactor(Clock):
+    """
+    A clock that also tells transports when they can read and write, but only inside L{settle}.
+
+    @ivar peers: the far ends, which move bytes in L{settle} too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peers: list[Peer] = []
+        self._readers: dict[Any, None] = {}
+        self._writers: dict[Any, None] = {}
+
+    def addReader(self, reader: Any) -> None:
+        self._readers[reader] = None
+
+    def removeReader(self, reader: Any) -> None:
+        self._readers.pop(reader, None)
+
+    def addWriter(self, writer: Any) -> None:
+        self._writers[writer] = None
+
+    def removeWriter(self, writer: Any) -> None:
+        self._writers.pop(writer, None)
+
+    def settle(self) -> None:
+        """
+        Go on until nothing more happens at the present time.
+        """
+        busy = True
+        while busy:
+            self.advance(0)
+            busy = self._events()
+            for peer in list(self.peers):
+                busy = peer.carry() or busy
+            busy = busy or any(call.getTime() <= self.seconds() for call in self.calls)
+
+    def elapse(self, seconds: float) -> None:
+        """
+        Let time go by, in steps of at most L{STEP} seconds.
+        """
+        end = self.seconds() + seconds
+        while self.seconds() < end:
+            self.advance(min(STEP, end - self.seconds()))
+            self.settle()
+
+    def _events(self) -> bool:
+        poll = select.poll()
+        watched: dict[int, Any] = {}
+        for selectable in [*self._readers, *self._writers]:
+            wish = select.POLLIN if selectable in self._readers else 0
+            wish |= select.POLLOUT if selectable in self._writers else 0
+            watched[selectable.fileno()] = selectable
+            poll.register(selectable.fileno(), wish)
+        events = poll.poll(0)
+        for fileno, event in events:
+            selectable = watched[fileno]
+            if selectable in self._readers or selectable in self._writers:
+                self._serve(selectable, event)
+        return bool(events)
+
+    def _serve(self, selectable: Any, event: int) -> None:
+        """
+        As L{twisted.internet.posixbase} does it.
+        """
+        why: Any = None
+        reading = False
+        if event & _LOST and not event & select.POLLIN:
+            reading = selectable in self._readers
+            why = main.CONNECTION_DONE if reading else main.CONNECTION_LOST
+        else:
+            if event & select.POLLIN:
+                why = selectable.doRead()
+                reading = True
+            if why is None and event & select.POLLOUT and selectable in self._writers:
+                why = selectable.doWrite()
+                reading = False
+        if why is None:
+            return
+        self.removeReader(selectable)
+        if reading and why is main.CONNECTION_DONE:
+            selectable.readConnectionLost(Failure(why))
+        else:
+            self.removeWriter(selectable)
+            selectable.connectionLost(Failure(why))
+
+
+class MemoryTransport(EagerUNIXServer):
+    """
+    The proxy's end of a connection, which keeps account of what the proxy does with it.
+
+    @ivar writes: what was written, piece by piece.
+    @ivar aborted: the proxy has broken the connection off.
+    """
+
+    def __init__(self, skt: socket.socket, protocol: Any, reactor: MemoryReactor) -> None:
+        super().__init__(skt, protocol, "", None, 0, reactor)
+        self.writes: list[bytes] = []
+        self.aborted = False
+
+    @property
+    def buffered(self) -> int:
+        """
+        Bytes written that the kernel has not taken.
+        """
+        return len(self.dataBuffer) - self.offset + self._tempDataLen
+
+    @property
+    def paused(self) -> bool:
+        """
+        The proxy takes nothing from this connection at present.
+        """
+        return not self._reading
+
+    def write(self, data: bytes) -> None:
+        if data:
+            self.writes.append(data)
+        super().write(data)
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+        super().abortConnection()
+
+
+class Peer:
+    """
+    The far end of one of the proxy's connections, a client or an origin, in the hands of a test.
+
+    @ivar transport: the proxy's end.
+    @ivar origin: the origin played here; None for a client.
+    @ivar machine: TLS, if there is any.
+    @ivar failure: why TLS failed, if it did.
+    @ivar ended: the proxy will send no more.
+    @ivar unsent: bytes that have not found room in the connection.
+    """
+
+    def __init__(
+        self,
+        reactor: MemoryReactor,
+        protocol: Any,
+        *,
+        machine: TLSMachine | None = None,
+        origin: Origin | None = None,
+        capacity: int | None = None,
+    ) -> None:
+        """
+        @param protocol: speaks at the proxy's end.
+        @param capacity: bytes that the connection holds either way, roughly; None: as many as the
+            system gives.
+        """
+        ours, self._socket = socket.socketpair()
+        self._socket.setblocking(False)
+        if capacity is not None:
+            for end in (ours, self._socket):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, capacity // 2)
+        self.transport = MemoryTransport(ours, protocol, reactor)
+        self.machine = machine
+        self.origin = origin
+        self.failure: TLSError | None = None
+        self.ended = False
+        self.unsent = b""
+        self._reactor = reactor
+        self._received = bytearray()
+        self._reading = True
+        self._ending = False
+        reactor.peers.append(self)
+        protocol.makeConnection(self.transport)
+
+    @property
+    def received(self) -> bytes:
+        """
+        What has arrived and was not taken yet; inside TLS if there is TLS.
+        """
+        return bytes(self._received)
+
+    @property
+    def closed(self) -> bool:
+        """
+        The proxy has closed the connection altogether.
+        """
+        return bool(self.transport.disconnected)
+
+    @property
+    def aborted(self) -> bool:
+        """
+        The proxy has broken the connection off.
+        """
+        return self.transport.aborted
+
+    @property
+    def ended_cleanly(self) -> bool:
+        """
+        The proxy has ended its sending as a sender does who has said all: not by breaking off, and
+        inside TLS with close_notify.
+        """
+        said = self.machine is None or self.machine.closed
+        return self.ended and said and not self.aborted
+
+    def take(self) -> bytes:
+        """
+        Return what has arrived since the last time.
+        """
+        data = bytes(self._received)
+        self._received.clear()
+        return data
+
+    def send(self, data: bytes) -> None:
+        """
+        Send to the proxy; what finds no room is sent later.
+        """
+        self.unsent += data if self.machine is None else self.machine.send(data)
+        self._reactor.settle()
+
+    def send_raw(self, data: bytes) -> None:
+        """
+        Send past TLS.
+        """
+        self.unsent += data
+        self._reactor.settle()
+
+    def pause(self) -> None:
+        """
+        Read no more.
+        """
+        self._reading = False
+
+    def resume(self) -> None:
+        """
+        Read again.
+        """
+        self._reading = True
+        self._reactor.settle()
+
+    def read(self, size: int) -> None:
+        """
+        While paused: read up to C{size} bytes, once.
+        """
+        self._feed(self._socket.recv(size))
+        self._reactor.settle()
+
+    def end(self, notify: bool = True) -> None:
+        """
+        Send no more, but go on reading.
+
+        @param notify: inside TLS, say so.
+        """
+        if self.machine is not None and notify:
+            self.unsent += self.machine.shutdown()
+        self._ending = True
+        self._reactor.settle()
+
+    def close(self) -> None:
+        """
+        Be gone.
+        """
+        self._reactor.peers.remove(self)
+        self._socket.close()
+        self._reactor.settle()
+
+    def release(self) -> None:
+        """
+        Give the sockets back, whatever state they are in.
+        """
+        self._socket.close()
+        if not self.transport.disconnected:
+            self.transport.connectionLost(Failure(error.ConnectionAborted()))
+
+    def carry(self) -> bool:
+        """
+        Send and receive what can be.
+
+        @return: whether anything moved.
+        """
+        sent = self._send_some()
+        return self._receive_some() or sent
+
+    def _send_some(self) -> bool:
+        try:
+            sent = self._socket.send(self.unsent) if self.unsent else 0
+        except BlockingIOError:
+            return False
+        except OSError:
+            sent = len(self.unsent)
+        self.unsent = self.unsent[sent:]
+        if not self._ending or self.unsent:
+            return bool(sent)
+        self._ending = False
+        self._socket.shutdown(socket.SHUT_WR)
+        return True
+
+    def _receive_some(self) -> bool:
+        if not self._reading or self.ended:
+            return False
+        try:
+            data = self._socket.recv(65536)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self.ended = not data
+        self._feed(data)
+        return True
+
+    def _feed(self, data: bytes) -> None:
+        machine = self.machine
+        if machine is None:
+            self._received += data
+            return
+        try:
+            self._received += machine.receive(data)
+        except TLSError as failure:
+            self.failure = failure
+        self.unsent += machine.outgoing()
+
+
+class Connect:
+    """
+    An attempt of the proxy to connect to an origin.
+
+    @ivar origin: whom it is for.
+    @ivar cancelled: the proxy has given it up.
+    """
+
+    def __init__(self, proxy: MemoryProxy, origin: Origin, factory: IProtocolFactory) -> None:
+        self.origin = origin
+        self.cancelled = False
+        self._proxy = proxy
+        self._factory = factory
+        self._result: Deferred[Any] = Deferred(self._cancel)
+
+    @property
+    def pending(self) -> bool:
+        """
+        It was neither accepted nor refused nor given up.
+        """
+        return not self._result.called
+
+    def accept(self, machine: TLSMachine | None = None) -> Peer:
+        """
+        Let it succeed.
+
+        @param machine: the server side of TLS, in place of one whose certificate is right.
+        """
+        if machine is None and self.origin.scheme == "https":
+            machine = _certificates()[0].server()
+        proxy = self._proxy
+        protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]
+        peer = Peer(
+            proxy.reactor, protocol, machine=machine, origin=self.origin, capacity=proxy.capacity
+        )
+        proxy.origins.append(peer)
+        self._result.callback(protocol)
+        proxy.reactor.settle()
+        return peer
+
+    def refuse(self, reason: Exception | None = None) -> None:
+        """
+        Let it fail.
+
+        @param reason: connection refused, unless given.
+        """
+        self._result.errback(reason or error.ConnectionRefusedError())
+        self._proxy.reactor.settle()
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled = True
+
+
+@implementer(IStreamClientEndpoint)
+class _MemoryEndpoint:
+    def __init__(self, proxy: MemoryProxy, origin: Origin) -> None:
+        self._proxy = proxy
+        self._origin = origin
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        return self._proxy.attempt(self._origin, protocolFactory)
+
+
+class MemoryProxy:
+    """
+    A forwarder, its clients, and all the origins of the world.
+
+    @ivar reactor: its clock and the carrier of its bytes.
+    @ivar forwarder: what is to be tested, as L{Forwarder} has it.
+    @ivar pool: its connections to origins.
+    @ivar accepting: attempts to connect succeed by themselves; else each waits in L{connects}.
+    @ivar connects: all attempts to connect so far.
+    @ivar origins: all connections to origins so far, one L{Peer} each.
+    @ivar capacity: see L{Peer}; of all connections to origins from now on.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.reactor = MemoryReactor()
+        self.accepting = True
+        self.connects: list[Connect] = []
+        self.origins: list[Peer] = []
+        self.capacity: int | None = None
+        config = config or Config()
+        contexts, ca_file = _certificates()
+        self._trust = Trust((*config.trust, ca_file), config.insecure_origins)
+        self.pool = ConnectionPool(
+            self.reactor,
+            self._endpoint_for,
+            max_idle_per_origin=config.max_idle_per_origin,
+            idle_timeout=config.idle_timeout,
+            connect_timeout=config.connect_timeout,
+        )
+        self.forwarder = Forwarder(config, self.reactor, self.pool, contexts, self._trust)
+        self.forwarder.deadlines.watch(self.pool)
+        self.forwarder.deadlines.start()
+
+    def client(self, *, capacity: int | None = None) -> Peer:
+        """
+        Connect a client.
+
+        @param capacity: see L{Peer}.
+        """
+        return Peer(self.reactor, Front(self.forwarder), capacity=capacity)
+
+    def tls_client(
+        self, name: str = "a.test", *, capacity: int | None = None, context: SSL.Context | None = None
+    ) -> Peer:
+        """
+        Connect a client and shake hands.
+
+        @param name: for SNI.
+        @param context: in place of one that trusts the proxy's local CA.
+        """
+        machine = TLSMachine.client(context or _client_context(), name)
+        client = Peer(self.reactor, Front(self.forwarder), machine=machine, capacity=capacity)
+        client.send_raw(machine.start())
+        return client
+
+    def elapse(self, seconds: float) -> None:
+        """
+        Let time go by.
+        """
+        self.reactor.elapse(seconds)
+
+    def attempt(self, origin: Origin, factory: IProtocolFactory) -> Deferred[Any]:
+        """
+        Connect to an origin, which happens when C{accepting}, or when the test says so.
+        """
+        connect = Connect(self, origin, factory)
+        self.connects.append(connect)
+        if self.accepting:
+            self.reactor.callLater(0, lambda: connect.pending and connect.accept())
+        return connect._result
+
+    def close(self) -> None:
+        """
+        End it all, at once.
+        """
+        self.forwarder.deadlines.stop()
+        self.forwarder.abort()
+        self.pool.abort()
+        self.reactor.settle()
+        for peer in self.reactor.peers:
+            peer.release()
+        self.reactor.peers.clear()
+
+    def _endpoint_for(self, origin: Origin) -> IStreamClientEndpoint:
+        endpoint = _MemoryEndpoint(self, origin)
+        if origin.scheme == "http":
+            return endpoint
+        return TLSClientEndpoint(endpoint, self._trust, origin)
+
+
+@functools.cache
+def _certificates() -> tuple[ServerContexts, str]:
+    """
+    Certificates of the proxy and of all origins, and the file with the CA that signs them.
+    """
+    directory = tempfile.mkdtemp(prefix="fc")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    ca = LocalCA.load_or_create(os.path.join(directory, "ca"))
+    return ServerContexts.from_ca(ca), ca.certificate_path
+
+
+def _client_context() -> SSL.Context:
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.load_verify_locations(_certificates()[1])
+    context.set_verify(SSL.VERIFY_PEER)
+    return context

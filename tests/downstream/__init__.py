@@ -1,0 +1,1 @@
+"""Tests of the downstream side: what PHP connects to."""

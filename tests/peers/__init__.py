@@ -1,0 +1,1 @@
+"""The service as a whole, between real peers: curl, PHP and nginx, and hand-written sockets."""
