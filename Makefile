@@ -48,9 +48,9 @@ clean:
 # The stamps: an environment is made once, and installed into again when the metadata changes.
 # The installation is editable, so changed code needs nothing.
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
-	  echo "fastcar needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1)." \
-	    "Name another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || { \
+	  echo "fastcar needs Python 3.10 or newer; $(PYTHON) -V says: $$($(PYTHON) -V 2>&1)" >&2; \
+	  echo "Name another: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 	  echo "$(PYTHON) cannot make a virtual environment." \
 	    "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

@@ -13,6 +13,7 @@ How a run is made, module by module::
     lean, load.php the two load generators (workers)
     procfs         CPU time and memory of a process tree
     measure        the interleaved rounds
+    setting        machine and versions, for the head of the report
     report, chart  tables, JSON, picture
     memory, transfer   memory of idle clients and of slow bulk transfers
 """

@@ -107,7 +107,7 @@ class _Client:
             return -1
         self._head = b""
         if not data.startswith(b"HTTP/1.1 200 "):
-            raise LoadError(f"expected status 200, got {bytes(data[:60])!r}")
+            raise LoadError(f"expected status 200, got {bytes(data[: min(size, 60)])!r}")
         length = _CONTENT_LENGTH.search(data, 0, end + 2)
         if length is None or int(length[1]) != self._load.job.length:
             raise LoadError(f"expected Content-Length: {self._load.job.length}")

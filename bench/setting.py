@@ -10,6 +10,8 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+from cryptography.hazmat.backends.openssl.backend import backend
+
 from bench.measure import Pace
 from bench.processes import require
 
@@ -17,8 +19,10 @@ from bench.processes import require
 def describe(client: str, pace: Pace, missing: list[str]) -> list[str]:
     """Return a line for the machine, the software, the run and each contestant missing."""
     now = datetime.datetime.now(datetime.timezone.utc)
-    versions = [f"Python {platform.python_version()}", ssl.OPENSSL_VERSION.rsplit(" ", 3)[0]]
-    versions += [f"{name} {_version(name)}" for name in ("Twisted", "pyOpenSSL", "fastcar_tw")]
+    versions = [f"Python {platform.python_version()} ({_short(ssl.OPENSSL_VERSION)})"]
+    versions += [f"{name} {_version(name)}" for name in ("fastcar_tw", "Twisted")]
+    # Its own OpenSSL, often another than Python's (the lean client's) and nginx's.
+    versions.append(f"cryptography ({_short(backend.openssl_version_text())})")
     versions.append(_output([require("nginx", "nginx"), "-v"]).replace("nginx version: ", ""))
     if client == "php":
         versions.append(_output(["php", "-r", 'echo "PHP ", PHP_VERSION;']))
@@ -28,6 +32,10 @@ def describe(client: str, pace: Pace, missing: list[str]) -> list[str]:
         f"load: {client}; {pace.rounds} rounds of {pace.duration} s after {pace.warm_up} s",
         *missing,
     ]
+
+
+def _short(openssl: str) -> str:
+    return " ".join(openssl.split()[:2])
 
 
 def _version(name: str) -> str:

@@ -80,7 +80,7 @@ class Options(usage.Options):
     optFlags = [["verbose", None, "Log every exchange, not only the failures."]]
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self["trust"] = []
         self["insecure-origin"] = []
 
@@ -113,13 +113,13 @@ class Options(usage.Options):
 
     def parse(self, arguments: Sequence[str]) -> Config:
         """Parse `arguments`; raise `usage.UsageError`, with a one-line message, on any mistake."""
-        super().parseOptions(arguments)  # type: ignore[no-untyped-call]
+        super().parseOptions(arguments)
         return self.to_config()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """Parse `options`; a mistake raises `SystemExit` with one line, instead of a usage page."""
         try:
-            super().parseOptions(options)  # type: ignore[no-untyped-call]
+            super().parseOptions(options)
         except usage.UsageError as error:
             # getopt's own messages repeat what was typed, line breaks included.
             raise SystemExit(f"fastcar: {' '.join(str(error).split())}") from None

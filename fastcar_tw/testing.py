@@ -304,10 +304,15 @@ class Peer:
         self._ending = True
         self._reactor.settle()
 
-    def close(self) -> None:
+    def close(self, notify: bool = False) -> None:
         """
         Be gone.
+
+        @param notify: inside TLS, say so before.
         """
+        if self.machine is not None and notify:
+            self.unsent += self.machine.shutdown()
+            self._send_some()
         self._reactor.peers.remove(self)
         self._socket.close()
         self._reactor.settle()

@@ -45,3 +45,13 @@ def bytes_sent(wire: Wire) -> int | None:
     """
     count: int | None = getattr(wire, "bytes_sent", None)
     return count
+
+
+def acknowledge(wire: Wire) -> None:
+    """
+    Let a TCP peer know at once that its bytes have arrived, where the wire can do that; see
+    L{fastcar_tw.transport.eager.EagerTCPClient.acknowledge}.
+    """
+    now = getattr(wire, "acknowledge", None)
+    if now is not None:
+        now()

@@ -52,16 +52,18 @@ class DownstreamConnection:
     __slots__ = (
         "_buffer",
         "_closing",
-        "_early_paused",
         "_exchange",
         "_forwarder",
         "_full",
         "_input_ended",
+        "_looking",
         "_out",
+        "_paused",
         "_reader",
         "_receive",
         "_scheme",
         "_searched",
+        "_sent",
         "_wire",
         "deadline",
         "pinned",
@@ -85,8 +87,10 @@ class DownstreamConnection:
         self._out: list[bytes] = []
         self._full = False
         self._input_ended = False
-        self._early_paused = False
+        self._paused = False
+        self._looking = False
         self._closing = False
+        self._sent = -1
 
     # From the wire.
 
@@ -99,6 +103,7 @@ class DownstreamConnection:
         self._receive(data)
 
     def readConnectionLost(self) -> None:
+        # Told twice inside TLS: by close_notify, and by the end of what carries it.
         self._input_ended = True
         exchange = self._exchange
         if exchange is None or not exchange.request_complete or self._hung_up():
@@ -112,6 +117,7 @@ class DownstreamConnection:
     def connectionLost(self, reason: Failure) -> None:
         self._forwarder.unwatch(self)
         self._wire = None
+        self._closing = True
         # A bound method in an attribute is a reference cycle.
         self._receive = _ignore
         exchange, self._exchange = self._exchange, None
@@ -132,6 +138,7 @@ class DownstreamConnection:
         if self._exchange is not None:
             self._exchange.downstream_drained()
         elif not self._closing:
+            self._receive = self._receive_head
             self._next_request()
 
     def stopProducing(self) -> None:
@@ -179,6 +186,7 @@ class DownstreamConnection:
         Take no more of the request for now.
         """
         if self._wire is not None:
+            self._paused = True
             self._wire.pauseProducing()
 
     def resume_reading(self) -> None:
@@ -186,6 +194,7 @@ class DownstreamConnection:
         Take more of the request.
         """
         if self._wire is not None and not self._input_ended:
+            self._paused = False
             self._wire.resumeProducing()
 
     def sent(self) -> int:
@@ -227,11 +236,13 @@ class DownstreamConnection:
             self._lose(abort=False)
         else:
             self.deadline = self._forwarder.keepalive_deadline()
+            if self._full:
+                # Nothing more is done for a client that does not read.
+                self._receive = self._receive_early
+                return
             self._receive = self._receive_head
-            if self._buffer:
-                self._searched = 0
-                if not self._full:
-                    self._next_request()
+            if self._buffer or self._paused:
+                self._next_request()
 
     def failed(self, error: GatewayError) -> None:
         """
@@ -248,7 +259,6 @@ class DownstreamConnection:
         """
         Break the connection off, so that what was sent cannot be taken for a whole response.
         """
-        self._exchange = None
         self._lose(abort=True)
 
     # From the forwarder.
@@ -259,6 +269,10 @@ class DownstreamConnection:
         """
         if self._exchange is not None:
             self._exchange.expired()
+        elif (self._closing or self._full) and self._sent != self.sent():
+            # It reads, if slowly; looked at from the first time on.
+            self._sent = self.sent()
+            self.deadline = self._forwarder.client_deadline()
         elif self._closing or not self._buffer:
             self._lose(abort=self._closing)
         else:
@@ -293,7 +307,27 @@ class DownstreamConnection:
 
     def _next_request(self) -> None:
         """
-        Look for a request in what is buffered.
+        Serve what is buffered, one request after another: no deeper in the stack for any that is
+        answered at once.
+        """
+        if self._looking:
+            return
+        self._looking = True
+        while self._exchange is None and not (self._full or self._closing):
+            if not self._begin_buffered():
+                break
+        self._looking = False
+        if self._exchange is None and not (self._full or self._closing):
+            if self._input_ended:
+                self._lose(abort=False)
+            elif self._paused:
+                self.resume_reading()
+
+    def _begin_buffered(self) -> bool:
+        """
+        Begin the first request that is buffered.
+
+        @return: whether there was a whole one.
         """
         buffer = self._buffer
         # Empty lines in front of a request are ignored (RFC 9112 section 2.2).
@@ -301,7 +335,7 @@ class DownstreamConnection:
             del buffer[:2]
             self._searched = 0
         if not buffer:
-            return
+            return False
         end = self._head_end(buffer, self._searched)
         if end > 0:
             data = bytes(buffer)
@@ -310,6 +344,7 @@ class DownstreamConnection:
             self._begin(data, end)
         elif end < 0:
             self._searched = len(buffer)
+        return end > 0
 
     def _head_end(self, data: bytes | bytearray, searched: int) -> int:
         """
@@ -379,13 +414,11 @@ class DownstreamConnection:
 
     def _receive_early(self, data: bytes) -> None:
         self._buffer += data
-        if len(self._buffer) > MAX_EARLY and not self._early_paused:
-            self._early_paused = True
+        if len(self._buffer) > MAX_EARLY and not self._paused:
             self.pause_reading()
 
     def _resume_after_early(self) -> None:
-        if self._early_paused:
-            self._early_paused = False
+        if self._paused and len(self._buffer) <= MAX_EARLY:
             self.resume_reading()
 
     def _receive_tunnel(self, data: bytes) -> None:

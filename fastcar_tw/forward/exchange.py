@@ -34,6 +34,10 @@ MAX_REPLAY = 64 * 1024
 #: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
 _CONTENT_LENGTH = (b"content-length",)
 
+#: The sides that have ended a tunnel.
+_BY_CLIENT = 1
+_BY_ORIGIN = 2
+
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
@@ -220,6 +224,8 @@ class Exchange:
         self._connection = connection
         connection.start(self, data)
         self._set_deadline()
+        if self._downstream.full:
+            connection.pause_reading()
         if not self.request_complete:
             self._downstream.resume_reading()
         self._waiting = False
@@ -403,7 +409,7 @@ class Exchange:
         """
         if self._connection is not None:
             self._connection.end_output()
-        self._tunnel_ended()
+        self._tunnel_ended(_BY_CLIENT)
 
     def tunnel_end(self) -> None:
         """
@@ -411,11 +417,11 @@ class Exchange:
         """
         self._downstream.flush()
         self._downstream.end_output()
-        self._tunnel_ended()
+        self._tunnel_ended(_BY_ORIGIN)
 
-    def _tunnel_ended(self) -> None:
-        self._tunnel_ends += 1
-        if self._tunnel_ends == 2:
+    def _tunnel_ended(self, side: int) -> None:
+        self._tunnel_ends |= side
+        if self._tunnel_ends == _BY_CLIENT | _BY_ORIGIN:
             connection = self._end()
             if connection is not None:
                 connection.close()

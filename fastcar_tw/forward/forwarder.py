@@ -50,8 +50,6 @@ class Forwarder:
     @ivar via: the Via field line for a message received in HTTP/1.0 (10) and 1.1 (11), or nothing.
     """
 
-    log = Logger(namespace="fastcar")
-
     def __init__(
         self,
         config: Config,
@@ -60,6 +58,8 @@ class Forwarder:
         server_contexts: ServerContexts,
         trust: Trust,
     ) -> None:
+        # As a class attribute it would be made anew at each use, with a namespace of its own.
+        self.log = Logger(namespace="fastcar")
         self.config = config
         self.pool = pool
         self.server_contexts = server_contexts

@@ -51,8 +51,6 @@ class ForwardService(Service):
     @ivar forwarder: the running service's shared parts.
     """
 
-    log = Logger(namespace="fastcar")
-
     def __init__(self, config: Config, reactor: Any = None) -> None:
         """
         @param reactor: the global one unless given.
@@ -60,6 +58,7 @@ class ForwardService(Service):
         if reactor is None:
             from twisted.internet import reactor
         self.setName("forward")
+        self.log = Logger(namespace="fastcar")
         self._config = config
         self._reactor = reactor
         self._port: IListeningPort | None = None

@@ -218,8 +218,8 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
     if b"expect" in found and head.version == 10:
         # RFC 9110 section 10.1.1: to be ignored, and the next hop would not know.
         head.fields = without_fields(head.fields, (b"expect",))
-    if b"idempotency-key" in found:
-        head.idempotency_key = True
+    # A key that Connection names does not reach the origin, and makes nothing idempotent there.
+    head.idempotency_key = b"idempotency-key" in found and b"idempotency-key" not in head.named
     if b"max-forwards" in found and head.method in (b"TRACE", b"OPTIONS"):
         _judge_max_forwards(head, found[b"max-forwards"])
     for name in (b"authorization", b"proxy-authorization"):
@@ -310,7 +310,8 @@ def _judge_other_target(head: RequestHead, has_host: bool) -> None:
 def _judge_max_forwards(head: RequestHead, value: bytes) -> None:
     if _NUMBER.fullmatch(value) is None:
         raise MessageError("invalid Max-Forwards: expected one decimal number")
-    head.max_forwards = int(value) if len(value) < 10 else MAX_FORWARDS
+    digits = value.lstrip(b"0") or b"0"
+    head.max_forwards = int(digits) if len(digits) < 10 else MAX_FORWARDS
     if head.max_forwards:
         head.fields = b"%bMax-Forwards: %d\r\n" % (
             without_fields(head.fields, (b"max-forwards",)),

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.tls.machine import TLSError, TLSMachine
-from fastcar_tw.wire import Wire, bytes_sent
+from fastcar_tw.wire import Wire, acknowledge, bytes_sent
 
 
 @implementer(IHalfCloseableProtocol)
@@ -72,14 +72,21 @@ class TLSLayer:
                 return
             self._shaken = True
             self.handshaken()
-        if plaintext and self.protocol is not None:
+        if not plaintext:
+            self.acknowledge()  # part of a record
+        elif self.protocol is not None:
             self.protocol.dataReceived(plaintext)
         if machine.closed and not self._ended:
             self._end_of_stream()
 
     def readConnectionLost(self) -> None:
-        # Without close_notify this is a truncation (RFC 8446 section 6.1, RFC 9112 section 9.8).
-        if not self._ended:
+        if self._ended:
+            return
+        if self.machine.closed and self.protocol is not None:
+            # Known from close_notify; but the peer may be gone altogether by now.
+            self.protocol.readConnectionLost()
+        else:
+            # A truncation (RFC 8446 section 6.1, RFC 9112 section 9.8).
             self._end(Failure(ConnectionLost("the peer ended TLS without close_notify")))
 
     def writeConnectionLost(self) -> None:
@@ -104,7 +111,12 @@ class TLSLayer:
         self._ended = True
         transport = self.transport
         self._tell(reason)
-        if transport is not None:
+        if transport is None:
+            return
+        if self._shaken:
+            # Nobody is left to watch over what the peer has not read.
+            transport.abortConnection()
+        else:
             transport.loseConnection()
 
     def _tell(self, reason: Failure) -> None:
@@ -168,6 +180,10 @@ class TLSLayer:
     def abortConnection(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
+
+    def acknowledge(self) -> None:
+        if self.transport is not None:
+            acknowledge(self.transport)
 
     def getHandle(self) -> Any:
         return None if self.transport is None else self.transport.getHandle()

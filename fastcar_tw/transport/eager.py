@@ -79,6 +79,18 @@ class EagerConnection(tcp.Connection):
             self.bytes_sent += result
         return result
 
+    def doWrite(  # type: ignore[override]  # _AbortingMixin assigns a lambda
+        self,
+    ) -> ConnectionLost | ConnectionDone | int | None:
+        """Send what is buffered.
+
+        The stock method forgets a half-close when the end of the buffer resumes a producer.
+        """
+        why = super().doWrite()
+        if self._writeDisconnecting and not self._writeDisconnected and not self._writing:
+            self.startWriting()
+        return why
+
     def doRead(  # type: ignore[override]  # _AbortingMixin assigns a lambda
         self,
     ) -> ConnectionLost | ConnectionDone | None:
@@ -242,26 +254,21 @@ class EagerTCPServer(_EagerServer, tcp.Server):
 
 
 class EagerTCPClient(EagerConnection, tcp.Client):
-    """An outgoing TCP connection: Nagle off, and no delayed acknowledgements where the system
-    lets us say so.
-
-    An origin that sends head and body in two writes with Nagle on waits for our acknowledgement of
-    the first, and we would wait about 40 ms to give it.  Linux forgets TCP_QUICKACK (tcp(7)), so
-    it is set again after each read.
-    """
+    """An outgoing TCP connection, with Nagle's algorithm off."""
 
     def _connectDone(self) -> None:
         self.setTcpNoDelay(True)
         tcp.Client._connectDone(self)
 
-    def doRead(  # type: ignore[override]  # _AbortingMixin assigns a lambda
-        self,
-    ) -> ConnectionLost | ConnectionDone | None:
-        """Read as any eager connection, then acknowledge at once."""
-        why = super().doRead()
-        if why is None and self._reading and _TCP_QUICKACK is not None:
+    def acknowledge(self) -> None:
+        """Acknowledge what was read now, instead of with the next bytes sent.
+
+        A peer with Nagle on that sends a message in two writes waits for the acknowledgement of
+        the first, and the kernel would wait 40 ms to give it.  It is a system call, and Linux
+        forgets it again (tcp(7), TCP_QUICKACK): for when more of a message is awaited.
+        """
+        if self.connected and _TCP_QUICKACK is not None:
             self.socket.setsockopt(socket.IPPROTO_TCP, _TCP_QUICKACK, 1)
-        return why
 
 
 class EagerConnector(tcp.Connector):

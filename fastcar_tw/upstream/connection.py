@@ -21,7 +21,7 @@ from fastcar_tw.http.body import BodyReader, ChunkedReader, CloseDelimitedReader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.target import Origin
-from fastcar_tw.wire import Wire, bytes_sent
+from fastcar_tw.wire import Wire, acknowledge, bytes_sent
 
 #: Interim responses in front of one response; more is an attack.
 MAX_INTERIM = 32
@@ -86,6 +86,7 @@ class UpstreamConnection:
         "__weakref__",
         "_buffer",
         "_exchange",
+        "_full",
         "_interim",
         "_owner",
         "_reader",
@@ -106,6 +107,7 @@ class UpstreamConnection:
         self._exchange: UpstreamExchange | None = None
         self._receive: Callable[[bytes], None] = self._receive_head
         self._buffer = b""
+        self._full = False
         self._reader: BodyReader | None = None
         self._response_close = False
         self._responded = False
@@ -193,8 +195,9 @@ class UpstreamConnection:
 
     def close(self) -> None:
         """
-        End an idle connection.
+        End the connection as soon as what was written is sent.
         """
+        self._exchange = None
         self._end(abort=False)
 
     # From the wire.
@@ -217,6 +220,8 @@ class UpstreamConnection:
             self._receive(data)
         except MessageError as error:
             self._fail(as_response_error(str(self.origin), error))
+        if self._exchange is exchange and self._wire is not None:
+            acknowledge(self._wire)  # there is more to come
         exchange.flush_response()
 
     def readConnectionLost(self) -> None:
@@ -226,6 +231,8 @@ class UpstreamConnection:
                 exchange.tunnel_end()
                 return
             reader = self._reader
+            # There is nothing to release, even if the response has ended properly.
+            self._response_close = True
             if reader is not None and reader.end_of_stream():
                 self._finish(exchange, reader)
                 exchange.flush_response()
@@ -245,10 +252,12 @@ class UpstreamConnection:
     # Back-pressure: the origin reads more slowly than the client sends.
 
     def pauseProducing(self) -> None:
+        self._full = True
         if self._exchange is not None:
             self._exchange.upstream_full()
 
     def resumeProducing(self) -> None:
+        self._full = False
         if self._exchange is not None:
             self._exchange.upstream_drained()
 
@@ -323,9 +332,11 @@ class UpstreamConnection:
             self._response_close
             or reader.leftover
             or not exchange.request_complete
+            or self._full
             or self._wire is None
         ):
-            self._end(abort=not exchange.request_complete)
+            # The rest of a request that the origin did not wait for is not sent any more.
+            self._end(abort=self._full or not exchange.request_complete)
         elif exchange.pinned:
             exchange.keep(self)
         else:

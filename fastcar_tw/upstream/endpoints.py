@@ -119,4 +119,6 @@ class TLSClientLayer(TLSLayer):
         self._ready.callback(self.protocol)
 
     def failed(self, reason: Failure) -> None:
-        self._ready.errback(reason)
+        # It may have been given up before.
+        if not self._ready.called:
+            self._ready.errback(reason)

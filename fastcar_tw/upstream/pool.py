@@ -81,6 +81,7 @@ class ConnectionPool(HTTPConnectionPool):
         )
         self._waiting: dict[Origin, deque[Waiter]] = {}
         self._opening: dict[Origin, int] = {}
+        self._connecting: set[Deferred[Any]] = set()
         self._open: set[UpstreamConnection] = set()
         self._closing: dict[UpstreamConnection, Deferred[None]] = {}
         #: When to look for what has been idle for too long.
@@ -144,8 +145,10 @@ class ConnectionPool(HTTPConnectionPool):
 
     def abort(self) -> None:
         """
-        End every connection at once.
+        End every connection at once, those that are being opened too.
         """
+        for connecting in list(self._connecting):
+            connecting.cancel()
         for connection in list(self._open):
             connection.abort()
 
@@ -211,8 +214,14 @@ class ConnectionPool(HTTPConnectionPool):
     ) -> Deferred[UpstreamConnection]:
         connecting: Deferred[Any] = endpoint.connect(_ConnectionFactory(key, self))
         connecting.addTimeout(self._connect_timeout, self._clock)
+        self._connecting.add(connecting)
+        connecting.addBoth(self._connecting_ended, connecting)
         connecting.addCallbacks(self._count_opened, connect_error, errbackArgs=(key,))
         return connecting
+
+    def _connecting_ended(self, result: Any, connecting: Deferred[Any]) -> Any:
+        self._connecting.discard(connecting)
+        return result
 
     def _connect(self, origin: Origin) -> Deferred[UpstreamConnection]:
         return self._newConnection(origin, self._endpoint_for(origin))

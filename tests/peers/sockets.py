@@ -6,6 +6,7 @@ thread of its own. Whatever waits gives up after `LIMIT` seconds.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
 import ssl
@@ -188,19 +189,20 @@ class RawOrigin:
         self._sockets.append(wrapped)
         return wrapped
 
-    def close(self) -> None:
-        """End everything, and raise what a script has raised."""
-        # Unlike close, this wakes the thread in accept.
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join(LIMIT)
-        self._listener.close()
-        for sock in self._sockets:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+    def wait(self) -> None:
+        """Wait until the scripts of all connections so far have ended."""
         for thread in self._threads[1:]:
             thread.join(LIMIT)
+
+    def close(self) -> None:
+        """End everything, and raise what a script has raised."""
+        # Unlike close, shutdown wakes the threads that wait for something.
+        for sock in [self._listener, *self._sockets]:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(LIMIT)
+        self._listener.close()
         if self._failures:
             raise self._failures[0]
 
