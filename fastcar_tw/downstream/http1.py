@@ -146,13 +146,6 @@ class DownstreamConnection:
 
     # From the exchange.
 
-    @property
-    def full(self) -> bool:
-        """
-        The client has not read what was written to it.
-        """
-        return self._full
-
     def take_pinned(self, origin: Origin) -> UpstreamConnection | None:
         """
         The pinned connection, if it still can serve a request to this origin.

@@ -224,8 +224,6 @@ class Exchange:
         self._connection = connection
         connection.start(self, data)
         self._set_deadline()
-        if self._downstream.full:
-            connection.pause_reading()
         if not self.request_complete:
             self._downstream.resume_reading()
         self._waiting = False
@@ -407,17 +405,18 @@ class Exchange:
         """
         The client will send no more.
         """
-        if self._connection is not None:
+        if self._connection is not None and not self._tunnel_ends & _BY_CLIENT:
             self._connection.end_output()
-        self._tunnel_ended(_BY_CLIENT)
+            self._tunnel_ended(_BY_CLIENT)
 
     def tunnel_end(self) -> None:
         """
         The origin will send no more.
         """
-        self._downstream.flush()
-        self._downstream.end_output()
-        self._tunnel_ended(_BY_ORIGIN)
+        if not self._tunnel_ends & _BY_ORIGIN:
+            self._downstream.flush()
+            self._downstream.end_output()
+            self._tunnel_ended(_BY_ORIGIN)
 
     def _tunnel_ended(self, side: int) -> None:
         self._tunnel_ends |= side

@@ -14,12 +14,14 @@ from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.grammar import FIELD_LINES, special_fields
 
 #: Fields about one connection and not about the message (RFC 9110 section 7.6.1; HTTP2-Settings:
-#: RFC 9113 section 3.1).
+#: RFC 9113 section 3.1).  Proxy-Authorization is for the next proxy, which fastcar is, and no
+#: origin's business (RFC 9110 section 11.7.2).
 HOP_BY_HOP = frozenset(
     (
         b"connection",
         b"http2-settings",
         b"keep-alive",
+        b"proxy-authorization",
         b"proxy-connection",
         b"te",
         b"transfer-encoding",

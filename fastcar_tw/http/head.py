@@ -222,9 +222,8 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
     head.idempotency_key = b"idempotency-key" in found and b"idempotency-key" not in head.named
     if b"max-forwards" in found and head.method in (b"TRACE", b"OPTIONS"):
         _judge_max_forwards(head, found[b"max-forwards"])
-    for name in (b"authorization", b"proxy-authorization"):
-        if name in found and found[name].lower().startswith(_CONNECTION_AUTH):
-            head.connection_auth = True
+    if b"authorization" in found:
+        head.connection_auth = found[b"authorization"].lower().startswith(_CONNECTION_AUTH)
 
 
 def _judge_request_connection(

@@ -58,6 +58,8 @@ def parse_authority(authority: bytes, scheme: str) -> tuple[str, int]:
         host = host[1:-1]
         if not isinstance(ip_literal(host), IPv6Address):
             raise MessageError("invalid Host: expected an IPv6 address between the brackets")
+    elif not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        raise MessageError("invalid Host: expected labels of 1 to 63 characters")
     port = int(match[2]) if match[2] else DEFAULT_PORTS[scheme]
     if not 0 < port < 65536:
         raise MessageError("invalid Host: expected a port from 1 to 65535")

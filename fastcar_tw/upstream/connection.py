@@ -219,7 +219,7 @@ class UpstreamConnection:
         try:
             self._receive(data)
         except MessageError as error:
-            self._fail(as_response_error(str(self.origin), error))
+            self._fail(as_response_error(str(self.origin), error), answered=True)
         if self._exchange is exchange and self._wire is not None:
             acknowledge(self._wire)  # there is more to come
         exchange.flush_response()
@@ -353,13 +353,13 @@ class UpstreamConnection:
                 502,
                 "http_response_incomplete" if self._responded else "connection_terminated",
                 f"{self.origin} closed the connection {part} its response",
-            )
+            ),
+            answered=self._responded or bool(self._buffer) or self._interim > 0,
         )
 
-    def _fail(self, error: GatewayError) -> None:
+    def _fail(self, error: GatewayError, *, answered: bool) -> None:
         exchange = self._exchange
         self._exchange = None
-        answered = self._responded or bool(self._buffer) or self._interim > 0
         sent = bytes_sent(self._wire) if self._wire is not None else None
         unsent = sent is not None and sent == self._sent_before
         self._end(abort=True)

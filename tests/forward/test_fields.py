@@ -17,7 +17,6 @@ FIELDS = (
     b"Accept-Encoding: gzip, br;q=0.5",
     b"Range: bytes=0-1, 5-",
     b"If-None-Match: \"x\", W/\"y\"",
-    b"Proxy-Authorization: x",
 )
 
 
@@ -53,6 +52,10 @@ class FieldTests(ProxyTestCase):
             b"X-Ours: 2",
         )
         self.assertEqual(self.exchange(asked)[0], request(b"/", b"X-Ours: 2"))
+
+    def test_credentials_for_this_proxy(self) -> None:
+        """Proxy-Authorization was meant for us, and stays here (RFC 9110 section 11.7.2)."""
+        self.assertEqual(self.exchange(request(b"/", b"Proxy-Authorization: x"))[0], GET)
 
     def test_hop_by_hop_fields_of_responses(self) -> None:
         """The same towards the client."""

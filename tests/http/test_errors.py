@@ -19,7 +19,8 @@ from fastcar_tw.http.errors import (
 
 from .driver import read_response
 
-#: RFC 9209 section 2: a List of one Token; section 2.1.2 of it: error is a Token (RFC 8941 3.3.4).
+#: A List of one Token with one parameter, itself a Token (RFC 9209 sections 2 and 2.1.1, RFC 8941
+#: section 3.3.4).
 PROXY_STATUS = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*; error=([a-z][a-z_]*)")
 
 IMF_FIXDATE = re.compile(

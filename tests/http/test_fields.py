@@ -34,7 +34,7 @@ END_TO_END: list[tuple[str, bytes]] = [
     ("punctuation in names", b"!#$%&'*+-.^_`|~09: x\r\n"),
     ("colons in values", b"A::\r\nB: c: d\r\nReferer: http://x:1/\r\n"),
     ("nothing", b""),
-    ("credentials", b"Authorization: Basic eA==\r\nProxy-Authorization: Basic eA==\r\n"),
+    ("credentials", b"Authorization: Basic eA==\r\nauthorization: Basic eQ==\r\n"),
     ("content", b"Content-Encoding: gzip\r\nContent-Type: x/y\r\nContent-Length: 3\r\n"),
     ("ranges and conditions", b'Range: bytes=0-1\r\nIf-Match: *\r\nETag: W/"x"\r\nVary: *\r\n'),
     ("forwarding", b"Via: 1.0 x\r\nX-Forwarded-For: ::1\r\nForwarded: for=_x\r\nCDN-Loop: a\r\n"),
@@ -108,7 +108,7 @@ class PassThroughTests(SynchronousTestCase):
         self.assertEqual((head.method, head.target), (b"gEt", target))
 
     def test_reason(self) -> None:
-        """A reason phrase is kept with its space; a missing space is put in (RFC 9112 section 4)."""
+        """A reason phrase is kept with its space, a missing space is added (RFC 9112 section 4)."""
         for line, reason in [
             (b"HTTP/1.1 200 OK", b" OK"),
             (b"HTTP/1.1 200  spaced out\t", b"  spaced out\t"),

@@ -110,11 +110,10 @@ class RequestTests(SynchronousTestCase):
             (b"Basic TlRMTQ==", False),
             (b"Bearer negotiate", False),
         ]:
-            for name in (b"Authorization", b"proxy-authorization"):
-                lines = b"%b: %b\r\n" % (name, value)
-                head = request(lines)
-                self.assertEqual((value, head.connection_auth), (value, expected))
-                self.assertEqual(head.fields, HOST + lines)
+            lines = b"Authorization: %b\r\n" % value
+            head = request(lines)
+            self.assertEqual((value, head.connection_auth), (value, expected))
+            self.assertEqual(head.fields, HOST + lines)
 
 
 class MaxForwardsTests(SynchronousTestCase):
@@ -220,8 +219,7 @@ class FindHeadEndTests(SynchronousTestCase):
         """A line end that is none is refused before the head is complete (RFC 9112 section 2.2)."""
         for data in (b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\rX", b"A: b\r\n\n", b"\x00", b"\n"):
             for searched in range(len(data)):
-                if find_head_end(data[:-1], 0) == -1:
-                    self.assertRaises(MessageError, find_head_end, data, searched)
+                self.assertRaises(MessageError, find_head_end, data, searched)
 
     def test_carriage_return_may_wait_for_its_line_feed(self) -> None:
         """A CR at the end of what has arrived is not yet wrong."""

@@ -45,9 +45,13 @@ class Fastcar(Process):
             self.wait_for(r"forwarding from .*\n")
 
     def new_output(self) -> str:
-        """What it has printed since this was last asked."""
+        """What it has printed since this was last asked, which is at the end of every test."""
         start, self._checked = self._checked, len(self.output)
         return self.output[start : self._checked]
+
+    def logs(self, pattern: str) -> str:
+        """Wait for a line with `pattern`, not older than the test; return it."""
+        return self.wait_for(rf".*(?:{pattern}).*\n", self._checked)[0]
 
     def resident_kib(self) -> int:
         """Resident memory, in KiB, from proc(5)."""

@@ -49,11 +49,16 @@ class Peer:
 
     @classmethod
     def dial(cls, path: str, trust: ssl.SSLContext | None = None, name: str = "") -> Peer:
-        """Connect to a UNIX socket; with `trust` over TLS, where `name` is the server's."""
+        """Connect to a UNIX socket; with `trust` over TLS, where `name` is the server's.
+
+        An end without close_notify is then an error.
+        """
         sock = socket.socket(socket.AF_UNIX)
         sock.settimeout(LIMIT)
         sock.connect(path)
-        return cls(trust.wrap_socket(sock, server_hostname=name) if trust else sock)
+        if trust is None:
+            return cls(sock)
+        return cls(trust.wrap_socket(sock, server_hostname=name, suppress_ragged_eofs=False))
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
@@ -110,6 +115,11 @@ class Peer:
     def end_output(self) -> None:
         """Send no more, but go on reading."""
         self.socket.shutdown(socket.SHUT_WR)
+
+    def end(self) -> None:
+        """End a connection in order: over TLS with close_notify, and wait for the other's."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            self.socket.unwrap()
 
     def reset(self) -> None:
         """End a TCP connection with RST."""
@@ -207,7 +217,9 @@ class RawOrigin:
             raise self._failures[0]
 
 
-def answering(response: bytes, requests: queue.Queue[Message] | None = None) -> Callable[[Peer], None]:
+def answering(
+    response: bytes, requests: queue.Queue[Message] | None = None
+) -> Callable[[Peer], None]:
     """A script that keeps every request, and answers it with `response`."""
 
     def script(peer: Peer) -> None:

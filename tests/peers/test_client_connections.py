@@ -34,7 +34,7 @@ class PipeliningTests(PeersTestCase):
 
     def test_to_two_origins(self) -> None:
         """Each request goes where its own Host says."""
-        one, two = self.origin(answering(b"HTTP/1.1 201 One\r\nContent-Length: 0\r\n\r\n")), None
+        one = self.origin(answering(b"HTTP/1.1 201 One\r\nContent-Length: 0\r\n\r\n"))
         two = self.origin(answering(b"HTTP/1.1 202 Two\r\nContent-Length: 0\r\n\r\n"))
         client = self.dial()
         client.send(request(one) + request(two) + request(one))
@@ -135,8 +135,10 @@ class UpgradeTests(PeersTestCase):
                 b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
                 b"Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPL\r\n\r\nwelcome\n"
             )
-            while (line := peer.read_through(b"\n")) != b"bye\n":
+            while (line := peer.read_through(b"\n")) not in (b"bye\n", b"cut\n"):
                 peer.send(line)
+            if line == b"bye\n":
+                peer.end()
 
         origin = self.origin(script, scheme)
         client = self.dial()
@@ -169,6 +171,14 @@ class UpgradeTests(PeersTestCase):
     def test_https(self) -> None:
         """So they do over TLS."""
         self.check("https")
+
+    def test_truncated(self) -> None:
+        """An end that the origin's TLS does not tell is none that the client's TLS tells."""
+        client, _ = self.upgraded("https")
+        client.read_message()
+        client.send(b"cut\n")
+        with self.assertRaises(OSError):
+            client.read_to_end()
 
     def test_client_half_closes(self) -> None:
         """The origin may finish what it says after the client's last byte."""

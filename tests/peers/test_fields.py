@@ -58,8 +58,13 @@ class RequestTests(PeersTestCase):
 
     def test_hop_by_hop(self) -> None:
         """What belongs to the client's connection stays there, and what Connection names."""
-        names = ("Connection: x-mine, Keep-Alive", "Keep-Alive: timeout=5", "X-Mine: 1")
-        names += ("Proxy-Connection: keep-alive", "TE: trailers")
+        names = [
+            "Connection: x-mine, Keep-Alive",
+            "Keep-Alive: timeout=5",
+            "X-Mine: 1",
+            "Proxy-Connection: keep-alive",
+            "TE: trailers",
+        ]
         arguments = [part for name in names for part in ("-H", name)]
         head = self.sent(*arguments, "-H", "X-Other: 1").lower()
         for name in names:
@@ -78,9 +83,7 @@ class RequestTests(PeersTestCase):
         client.send(b"GET %ba?b HTTP/1.1\r\nHost: other.test\r\n\r\n" % origin.url.encode())
         client.read_message()
         head = requests.get_nowait().head
-        self.assertEqual(
-            head, b"GET /a?b HTTP/1.1\r\nHost: %b\r\n\r\n" % origin.authority.encode()
-        )
+        self.assertEqual(head, b"GET /a?b HTTP/1.1\r\nHost: %b\r\n\r\n" % origin.authority.encode())
 
 
 class ResponseTests(PeersTestCase):

@@ -77,7 +77,9 @@ class HTTPTests(PeersTestCase):
 
     def test_cookies(self) -> None:
         """Cookies of one response are sent with the next request."""
-        response = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
+        response = (
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 0\r\n\r\n"
+        )
         setter = self.origin(answering(response), self.scheme)
         answer = php(self.options(setter.url, COOKIEFILE=""))[0]
         self.assertEqual(answer.values("Set-Cookie"), ["a=1", "b=2"], answer)
@@ -114,7 +116,9 @@ class HTTPSTests(HTTPTests):
     def test_names(self) -> None:
         """Every name gets a certificate of its own; what is behind it is another question."""
         names = ("localhost", "example.test", "a.b-c.example.test", "xn--bcher-kva.test")
-        options = [self.options(f"https://{name}:9/", CAINFO=self.fastcar.ca_file) for name in names]
+        options = [
+            self.options(f"https://{name}:9/", CAINFO=self.fastcar.ca_file) for name in names
+        ]
         for answer in php(*options):
             self.assertEqual((answer.exit_status, answer.status), (0, 502), answer)
 

@@ -238,7 +238,7 @@ class ShortageTests(PortTestCase):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.assertEqual(factory.built, [])
         self.assertEqual(len([e for e in events if "reason" in e]), 1)
-        self.assertNotIn(port, reactor.getReaders())
+        self.assertIsNotNone(port._retry)
         await factory.served
 
     async def test_stop_during_the_pause(self) -> None:
