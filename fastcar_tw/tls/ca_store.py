@@ -39,7 +39,9 @@ class CAStore:
         Its mode is 0755: the certificate in it is for PHP, which runs as another user.
         """
         with _explained(self.directory, "a directory to keep the local CA in"):
-            os.makedirs(self.directory, 0o755, exist_ok=True)
+            if not os.path.isdir(self.directory):
+                os.makedirs(self.directory, exist_ok=True)
+                os.chmod(self.directory, 0o755)
             descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             with _explained(self.directory, "a directory that can be locked"):
