@@ -156,9 +156,9 @@ class MemoryTransport(EagerUNIXServer):
     @property
     def buffered(self) -> int:
         """
-        Bytes written that the kernel has not taken.
+        Bytes written that the kernel has not taken yet.
         """
-        return len(self.dataBuffer) - self.offset + self._tempDataLen
+        return 0 if self.disconnected else len(self.dataBuffer) - self.offset + self._tempDataLen
 
     @property
     def paused(self) -> bool:
@@ -395,13 +395,14 @@ class Connect:
         """
         return not self._result.called
 
-    def accept(self, machine: TLSMachine | None = None) -> Peer:
+    def accept(self, machine: TLSMachine | None = None, *, plain: bool = False) -> Peer:
         """
         Let it succeed.
 
         @param machine: the server side of TLS, in place of one whose certificate is right.
+        @param plain: speak no TLS, even if the proxy does.
         """
-        if machine is None and self.origin.scheme == "https":
+        if machine is None and self.origin.scheme == "https" and not plain:
             machine = _certificates()[0].server()
         proxy = self._proxy
         protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]

@@ -12,22 +12,20 @@
 
 declare(strict_types=1);
 
-/** Where `twistd fastcar` keeps its CA unless --ca-dir says otherwise. */
+/** Where fastcar keeps its CA unless --ca-dir says otherwise. */
 function default_ca_file(): string
 {
-    // Without the posix extension, whoever may write to /root's parent is taken for root.
-    $uid = function_exists('posix_geteuid') ? posix_geteuid() : (is_writable('/') ? 0 : 1);
-    if ($uid === 0) {
+    if (function_exists('posix_geteuid') && posix_geteuid() === 0) {
         return '/var/lib/fastcar/ca.pem';
     }
     $state = (string) getenv('XDG_STATE_HOME');
-    if (!str_starts_with($state, '/')) {
+    if (strpos($state, '/') !== 0) {
         $state = getenv('HOME') . '/.local/state';
     }
     return "$state/fastcar/ca.pem";
 }
 
-function fail(string $message): never
+function fail(string $message): void
 {
     fwrite(STDERR, $message . "\n");
     exit(1);
@@ -61,6 +59,9 @@ curl_setopt_array($handle, [
 // asked this origin lately, fastcar's connection to it; the second time both are there.
 foreach (['first', 'second'] as $time) {
     $body = curl_exec($handle);
+    if (curl_errno($handle) === CURLE_COULDNT_CONNECT) {
+        fail("Nobody answers on $socket: is fastcar running, and may this user write to its socket?");
+    }
     if ($body === false) {
         fail('curl error ' . curl_errno($handle) . ': ' . curl_error($handle));
     }

@@ -263,9 +263,9 @@ class DownstreamConnection:
         if self._exchange is not None:
             self._exchange.expired()
         elif (self._closing or self._full) and self._sent != self.sent():
-            # It reads, if slowly; looked at from the first time on.
+            # It still reads what was written before.
             self._sent = self.sent()
-            self.deadline = self._forwarder.client_deadline()
+            self.deadline = self._forwarder.stall_deadline()
         elif self._closing or not self._buffer:
             self._lose(abort=self._closing)
         else:
@@ -457,6 +457,7 @@ class DownstreamConnection:
         self._receive = _ignore
         self._buffer.clear()
         self.deadline = self._forwarder.client_deadline()
+        self._sent = self.sent()
         self.resume_reading()
         self._wire.loseWriteConnection()
 

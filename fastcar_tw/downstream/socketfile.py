@@ -10,7 +10,6 @@ import grp
 import os
 import socket
 import stat
-from dataclasses import dataclass
 
 #: Bytes a path may have: sun_path is 108 long on Linux and ends with a NUL (unix(7)).
 MAX_PATH_LENGTH = 107
@@ -54,7 +53,7 @@ def prepare(path: str) -> None:
     _check_kind(path, found)
     if _is_stale(path):
         _check_writable(path, directory)
-        _unlink_stale(path, SocketFile(path, found.st_dev, found.st_ino))
+        _unlink_stale(path, found)
 
 
 def _check_length(path: str) -> None:
@@ -98,43 +97,18 @@ def _is_stale(path: str) -> bool:
     return outcome == errno.ECONNREFUSED
 
 
-def _unlink_stale(path: str, file: SocketFile) -> None:
-    # By inode, lest we remove the socket of another process that replaced it just now.
+def _unlink_stale(path: str, found: os.stat_result) -> None:
+    """Unlink the socket that was C{found}, but not one that another process put there since."""
     try:
-        file.remove()
+        now = os.lstat(path)
+        if (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino):
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
     except OSError as reason:
         raise SocketPathError(
             f"{path}: cannot remove the stale socket: {reason.strerror}"
         ) from reason
-
-
-@dataclass(frozen=True)
-class SocketFile:
-    """A socket file by identity: its path, and the device and inode that were there."""
-
-    path: str
-    device: int
-    inode: int
-
-    def remove(self) -> bool:
-        """Unlink the path if it is still the same file; return whether it was.
-
-        Raises OSError if it is and cannot be unlinked.
-        """
-        try:
-            now = os.lstat(self.path)
-            if (now.st_dev, now.st_ino) != (self.device, self.inode):
-                return False
-            os.unlink(self.path)
-        except FileNotFoundError:
-            return False
-        return True
-
-
-def own(path: str) -> SocketFile:
-    """Return the identity of the file just bound at C{path}.  Raises OSError if there is none."""
-    found = os.lstat(path)
-    return SocketFile(path, found.st_dev, found.st_ino)
 
 
 def set_group(path: str, name: str) -> None:

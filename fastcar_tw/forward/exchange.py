@@ -254,7 +254,6 @@ class Exchange:
         """
         A 1xx response: passed on, except to HTTP/1.0 clients (RFC 9110 section 15.2).
         """
-        self._set_deadline()
         if self.request.version == 11:
             fields = without_fields(head.fields, _CONTENT_LENGTH)
             via = self._forwarder.via[head.version]
@@ -321,8 +320,8 @@ class Exchange:
         All that arrived together has been told.
         """
         if not self._ended:
-            self._set_deadline()
             self._downstream.flush()
+            self._set_deadline()
 
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
         """

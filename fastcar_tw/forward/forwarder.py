@@ -123,6 +123,12 @@ class Forwarder:
         """
         return self.now() + self.config.keepalive_timeout
 
+    def stall_deadline(self) -> float:
+        """
+        When a body has stood still for too long.
+        """
+        return self.now() + self.config.stall_timeout
+
     def origin(self, scheme: str, host: bytes) -> Origin:
         """
         The origin that a Host field or an authority names.

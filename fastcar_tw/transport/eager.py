@@ -86,7 +86,7 @@ class EagerConnection(tcp.Connection):
 
         The stock method forgets a half-close when the end of the buffer resumes a producer.
         """
-        why = super().doWrite()
+        why: ConnectionLost | ConnectionDone | int | None = super().doWrite()
         if self._writeDisconnecting and not self._writeDisconnected and not self._writing:
             self.startWriting()
         return why

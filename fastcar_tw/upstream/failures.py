@@ -25,6 +25,7 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
     (error.NoRouteError, 502, "destination_ip_unroutable", "no route to the address"),
     (error.ConnectionClosed, 502, "connection_terminated", "closed while connecting"),
     (error.ConnectingCancelledError, 504, "connection_timeout", "connecting took too long"),
+    (defer.CancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (error.ConnectError, 502, "destination_unavailable", "connection failed"),
 )
 

@@ -14,7 +14,6 @@ from fastcar_tw.downstream.socketfile import (
     MAX_PATH_LENGTH,
     SocketInUse,
     SocketPathError,
-    own,
     prepare,
     set_group,
 )
@@ -212,31 +211,6 @@ class PrepareTests(SocketFileTestCase):
         """An empty path and one with a NUL (an abstract name) are refused."""
         for path in ("", "\0abstract", "/tmp/a\0b"):
             self.assertRaises(SocketPathError, prepare, path)
-
-
-class OwnTests(SocketFileTestCase):
-    """C{own} and C{SocketFile.remove}."""
-
-    def test_remove(self) -> None:
-        """The file that was bound is removed, once."""
-        self.bind()
-        file = own(self.path)
-        self.assertTrue(file.remove())
-        self.assertFalse(os.path.exists(self.path))
-        self.assertFalse(file.remove())
-
-    def test_replaced(self) -> None:
-        """A socket that took its place is left alone."""
-        self.bind()
-        file = own(self.path)
-        os.rename(self.path, self.path + ".old")  # keeps the inode from being used again
-        self.bind()
-        self.assertFalse(file.remove())
-        self.assertTrue(os.path.exists(self.path))
-
-    def test_nothing_bound(self) -> None:
-        """There is nothing to own at an empty path."""
-        self.assertRaises(FileNotFoundError, own, self.path)
 
 
 class GroupTests(SocketFileTestCase):

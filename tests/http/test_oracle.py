@@ -316,7 +316,11 @@ class OracleTests(SynchronousTestCase):
         try:
             parser.feed_data(message)
         except httptools.HttpParserUpgrade as upgrade:
-            self.assertEqual(upgrade.args[0], len(message), message)
+            if upgrade.args[0] != len(message):
+                # llhttp leaves it to its user whether the rest is a body.  It is: the request ends
+                # before the new protocol begins, and HTTP/1.0 has none (RFC 9110 section 7.8).
+                self.assertTrue(re.search(rb"(?i)\nupgrade:", message), message)
+                return None
         except httptools.HttpParserError as error:
             if not any(
                 re.search(text, str(error)) and may(head, message) for text, may, _ in STRICTER

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 
 from tests.peers.case import PeersTestCase
@@ -99,6 +100,37 @@ class AbuseTests(PeersTestCase):
             client.send(f"GET /hello HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
             client.close()
         self.check()
+
+
+class DescriptorTests(PeersTestCase):
+    """File descriptors run out."""
+
+    def test_clients_wait(self) -> None:
+        """Clients in excess wait until others have gone; the log tells in one line."""
+        fastcar = self.start_fastcar()
+        self.assert_still_serving(fastcar)
+        resource.prlimit(fastcar.pid, resource.RLIMIT_NOFILE, (60, 60))
+        silent = [self.dial(fastcar) for _ in range(200)]
+        self.assertIn("Too many open files", fastcar.logs("cannot accept"))
+        for client in silent:
+            client.close()
+        self.assert_still_serving(fastcar)
+        self.assertEqual(fastcar.output.count("cannot accept"), 1)
+
+    def test_no_connection_to_the_origin(self) -> None:
+        """A client that is in, but whose origin cannot be reached for want of one, gets 502."""
+        fastcar = self.start_fastcar()
+        client = self.dial(fastcar)
+        authority = self.nginx.url("http", "").partition("//")[2]
+        request = f"GET /hello HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode()
+        client.send(request)
+        self.assertEqual(client.read_message().body, b"hello\n")
+        used = len(os.listdir(f"/proc/{fastcar.pid}/fd"))
+        resource.prlimit(fastcar.pid, resource.RLIMIT_NOFILE, (used, 60))
+        client.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.2:1\r\n\r\n")
+        self.assertEqual(client.read_message().start_line[9:12], b"502")
+        client.send(request)
+        self.assertEqual(client.read_message().body, b"hello\n")
 
 
 class ClientTimeoutTests(PeersTestCase):

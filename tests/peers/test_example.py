@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+from unittest import SkipTest
 
+from fastcar_tw.config import default_ca_dir
 from tests.peers.case import PeersTestCase
 from tests.peers.clients import require_php_curl
 from tests.peers.processes import LIMIT
@@ -46,15 +49,33 @@ class CurlExampleTests(PeersTestCase):
         self.assertIn("/no/such.sock", done.stderr)
         self.assertIn("make run", done.stderr)
 
+    def test_dead_socket(self) -> None:
+        """With a socket that nobody listens on it says so."""
+        path = os.path.join(self.folder(), "dead.sock")
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(path)
+        done = self.run_example(FASTCAR_SOCKET=path)
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done)
+        self.assertIn(f"Nobody answers on {path}", done.stderr)
+
     def test_no_ca(self) -> None:
         """Without the CA file it says who knows its path."""
-        environ = {"FASTCAR_CA": "", "XDG_STATE_HOME": "/no/state", "HOME": "/no/home"}
-        if os.geteuid() == 0:
-            environ = {"FASTCAR_CA": "/no/such.pem"}
-        done = self.run_example(**environ)
+        done = self.run_example(FASTCAR_CA="/no/such.pem")
         self.assertEqual((done.returncode, done.stdout), (1, ""), done)
-        self.assertIn("/no/", done.stderr)
+        self.assertIn("/no/such.pem", done.stderr)
         self.assertIn("FASTCAR_CA", done.stderr)
+
+    def test_default_ca(self) -> None:
+        """It looks for the CA file where fastcar puts it."""
+        for environ in (
+            {"XDG_STATE_HOME": "/no/state"},
+            {"XDG_STATE_HOME": "relative", "HOME": "/no/home"},
+        ):
+            expected = os.path.join(default_ca_dir(environ, os.geteuid()), "ca.pem")
+            if os.path.exists(expected):
+                raise SkipTest(f"there is a {expected}")
+            done = self.run_example(FASTCAR_CA="", **environ)
+            self.assertIn(expected, done.stderr)
 
     def test_origin_down(self) -> None:
         """fastcar's reason for a failure is shown."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 
 from tests.peers.case import Fastcar, PeersTestCase
@@ -106,6 +108,19 @@ class InsecureOriginTests(PeersTestCase):
 def _answer_one(peer: Peer) -> None:
     peer.read_head()
     peer.send(OK)
+
+
+class TrustFileTests(PeersTestCase):
+    """The file of --trust."""
+
+    def test_read_at_the_start(self) -> None:
+        """It is read once, at the start, and may go or become unreadable afterwards."""
+        path = shutil.copy(self.shared.authority.file, os.path.join(self.folder(), "trust.pem"))
+        fastcar = self.start_fastcar("--trust", path)
+        os.unlink(path)
+        url = self.nginx.url("https", "/hello")
+        answer = curl(fastcar.socket, url, "--cacert", fastcar.ca_file)
+        self.assertEqual((answer.exit_status, answer.body), (0, b"hello\n"), answer)
 
 
 class TruncationTests(PeersTestCase):

@@ -9,7 +9,7 @@ import tempfile
 from typing import Any
 
 from tests.peers.case import PeersTestCase
-from tests.peers.clients import Answer, php
+from tests.peers.clients import Answer, php, require_php_curl
 from tests.peers.sockets import Peer, answering, echo
 
 #: curl's error number for a server certificate that it does not trust.
@@ -144,6 +144,7 @@ class HTTPSTests(HTTPTests):
 
     def test_sixteen_processes_at_once(self) -> None:
         """PHP processes at the same time open no more connections than there are of them."""
+        require_php_curl()
         origin = self.origin(answering(b"HTTP/1.1 204 No\r\n\r\n"), "https")
         job = json.dumps([self.options(origin.url)] * 5)
         client = os.path.join(os.path.dirname(__file__), "client.php")
@@ -155,6 +156,7 @@ class HTTPSTests(HTTPTests):
                 processes.append(
                     subprocess.Popen(["php", client], stdin=request, stdout=subprocess.PIPE)
                 )
+                self.addCleanup(processes[-1].kill)
         for process in processes:
             output, _ = process.communicate(timeout=40)
             self.assertEqual([each["errno"] for each in json.loads(output)], [0] * 5)
