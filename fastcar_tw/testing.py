@@ -479,7 +479,11 @@ class MemoryProxy:
         return Peer(self.reactor, Front(self.forwarder), capacity=capacity)
 
     def tls_client(
-        self, name: str = "a.test", *, capacity: int | None = None, context: SSL.Context | None = None
+        self,
+        name: str = "a.test",
+        *,
+        capacity: int | None = None,
+        context: SSL.Context | None = None,
     ) -> Peer:
         """
         Connect a client and shake hands.

@@ -7,6 +7,7 @@ directly, and no adapter stands between them.
 
 from __future__ import annotations
 
+import select
 from typing import Any, Protocol
 
 
@@ -55,3 +56,12 @@ def acknowledge(wire: Wire) -> None:
     now = getattr(wire, "acknowledge", None)
     if now is not None:
         now()
+
+
+def hung_up(wire: Wire) -> bool:
+    """
+    Whether the peer has closed its connection altogether, and not only its sending half.
+    """
+    poll = select.poll()
+    poll.register(wire.getHandle(), 0)
+    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))

@@ -60,7 +60,7 @@ curl_setopt_array($handle, [
 foreach (['first', 'second'] as $time) {
     $body = curl_exec($handle);
     if (curl_errno($handle) === CURLE_COULDNT_CONNECT) {
-        fail("Nobody answers on $socket: is fastcar running, and may this user write to its socket?");
+        fail("Nobody answers on $socket: is fastcar running, and may you write to its socket?");
     }
     if ($body === false) {
         fail('curl error ' . curl_errno($handle) . ': ' . curl_error($handle));

@@ -14,7 +14,6 @@ own wire, once and for all; when the client does not read, the exchange is told.
 
 from __future__ import annotations
 
-import select
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -29,7 +28,7 @@ from fastcar_tw.http.errors import GatewayError, MessageError, error_response
 from fastcar_tw.http.head import find_head_end, parse_request_head
 from fastcar_tw.http.target import Origin
 from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.wire import Wire, bytes_sent
+from fastcar_tw.wire import Wire, bytes_sent, hung_up
 
 #: Bytes of pipelined requests held while one is being answered; then the client has to wait.
 MAX_EARLY = 64 * 1024
@@ -106,7 +105,12 @@ class DownstreamConnection:
         # Told twice inside TLS: by close_notify, and by the end of what carries it.
         self._input_ended = True
         exchange = self._exchange
-        if exchange is None or not exchange.request_complete or self._hung_up():
+        if (
+            exchange is None
+            or not exchange.request_complete
+            or self._wire is None
+            or hung_up(self._wire)
+        ):
             self._lose(abort=exchange is not None)
         elif exchange.tunnelling:
             exchange.downstream_end()
@@ -476,17 +480,6 @@ class DownstreamConnection:
             wire.abortConnection()
         else:
             wire.loseConnection()
-
-    def _hung_up(self) -> bool:
-        """
-        Whether the client has closed its connection altogether, and not only its sending half.
-        """
-        if self._wire is None:
-            return True
-        handle = self._wire.getHandle()
-        poll = select.poll()
-        poll.register(handle, 0)
-        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
 
 
 def _ignore(data: bytes) -> None:

@@ -109,9 +109,7 @@ def from_openssl(error: SSL.Error, connection: SSL.Connection, written: bytes) -
     be read as long as keys are not yet in use.
     """
     if isinstance(error, SSL.ZeroReturnError):
-        return TLSError(
-            "the peer closed the connection", alert="close_notify", alert_received=True
-        )
+        return TLSError("the peer closed the connection", alert="close_notify", alert_received=True)
     text = _reason(error)
     received = _RECEIVED_ALERT.fullmatch(text)
     if received is not None:

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.tls.machine import TLSError, TLSMachine
-from fastcar_tw.wire import Wire, acknowledge, bytes_sent
+from fastcar_tw.wire import Wire, acknowledge, bytes_sent, hung_up
 
 
 @implementer(IHalfCloseableProtocol)
@@ -174,7 +174,9 @@ class TLSLayer:
 
     def loseConnection(self) -> None:
         if self.transport is not None:
-            self.transport.write(self.machine.shutdown())
+            # A peer that has said goodbye and left would not hear ours.
+            if not (self.machine.closed and hung_up(self.transport)):
+                self.transport.write(self.machine.shutdown())
             self.transport.loseConnection()
 
     def abortConnection(self) -> None:

@@ -47,9 +47,7 @@ class LocalCA:
         self._clock = clock
         self._leaf_key = ec.generate_private_key(ec.SECP256R1())
         subject = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        self._issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-            subject.value
-        )
+        self._issuer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)
 
     @classmethod
     def load_or_create(cls, directory: str, clock: Callable[[], float] = time.time) -> LocalCA:
@@ -69,9 +67,7 @@ class LocalCA:
         _check(key, certificate, store, clock())
         return cls(key, certificate, store.certificate_path, clock)
 
-    def issue(
-        self, names: Sequence[str]
-    ) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    def issue(self, names: Sequence[str]) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         """Mint a server certificate for DNS names (lower case, A-labels) and IP literals.
 
         Raises ValueError for anything else, wildcards included.
@@ -85,9 +81,7 @@ class LocalCA:
             .add_extension(self._issuer, critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-            )
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         )
         return builder.sign(self._key, hashes.SHA256()), self._leaf_key
 
@@ -135,8 +129,15 @@ def _common_name(name: str) -> x509.Name:
 def _key_usage(**used: bool) -> x509.KeyUsage:
     every = dict.fromkeys(
         (
-            "digital_signature", "content_commitment", "key_encipherment", "data_encipherment",
-            "key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
         ),
         False,
     )

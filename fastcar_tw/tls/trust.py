@@ -29,8 +29,7 @@ class Trust:
     """The system's CAs and some more, with exceptions for named origins.
 
     The system's CAs are those of SSL_CERT_FILE and SSL_CERT_DIR, where set, else of the places
-    distributions keep them in. Two contexts serve all connections, each built when first needed
-    (reading the system's CAs takes milliseconds).
+    distributions keep them in. Two contexts serve all connections.
     """
 
     def __init__(
@@ -44,18 +43,18 @@ class Trust:
         """
         for path in extra_files:
             _check_ca_file(path)
-        self._extra_files = tuple(extra_files)
         self._insecure = frozenset(_parse_origin(origin) for origin in insecure_origins)
-        self._contexts: dict[bool, SSL.Context] = {}
+        # Now, and not at the first request: files may go, and privileges and descriptors too.
+        self._verifying = new_context(SSL.TLS_CLIENT_METHOD)
+        _require_chain(self._verifying, extra_files)
+        self._trusting = new_context(SSL.TLS_CLIENT_METHOD)
 
     def verifies(self, host: str, port: int) -> bool:
         """Whether the certificate of this origin is verified."""
         name = normal_host(host)
         return (name, None) not in self._insecure and (name, port) not in self._insecure
 
-    def client(
-        self, host: str, port: int, alpn: Sequence[bytes] = (b"http/1.1",)
-    ) -> TLSMachine:
+    def client(self, host: str, port: int, alpn: Sequence[bytes] = (b"http/1.1",)) -> TLSMachine:
         """A machine for one connection to an origin; `start` it.
 
         `host`: ASCII name or IP literal, brackets allowed. SNI is sent for names only (RFC 6066
@@ -67,21 +66,13 @@ class Trust:
         if verified and not is_address and not is_dns_name(name):
             raise TLSError(f"no certificate can be verified for {host!r}: not a DNS name")
         machine = TLSMachine.client(
-            self._context(verified),
+            self._verifying if verified else self._trusting,
             name if is_dns_name(name) else "",
             _name_check(name, is_address) if verified else None,
         )
         if alpn:
             machine.connection.set_alpn_protos(list(alpn))
         return machine
-
-    def _context(self, verified: bool) -> SSL.Context:
-        context = self._contexts.get(verified)
-        if context is None:
-            context = self._contexts[verified] = new_context(SSL.TLS_CLIENT_METHOD)
-            if verified:
-                _require_chain(context, self._extra_files)
-        return context
 
 
 def _require_chain(context: SSL.Context, extra_files: Iterable[str]) -> None:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from fastcar_tw.http.target import Origin
 from fastcar_tw.tls.layer import TLSLayer
-from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.upstream.address_race import NameEndpoint
 
@@ -64,7 +64,7 @@ class TLSClientEndpoint:
         """
         try:
             machine = self._trust.client(self._origin.host, self._origin.port)
-        except TLSError as error:
+        except Exception as error:
             return fail(error)
         factory = _LayerFactory(machine, protocolFactory)
 
