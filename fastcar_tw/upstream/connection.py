@@ -247,6 +247,8 @@ class UpstreamConnection:
         if self._exchange is not None:
             self._incomplete()
         self._end(abort=True)
+        # A bound method in an attribute is a reference cycle.
+        self._receive = _ignore
         self._owner.closed(self)
 
     # Back-pressure: the origin reads more slowly than the client sends.
@@ -377,6 +379,12 @@ class UpstreamConnection:
             wire.abortConnection()
         else:
             wire.loseConnection()
+
+
+def _ignore(data: bytes) -> None:
+    """
+    The state of a connection that has ended.
+    """
 
 
 def _body_reader(head: ResponseHead, head_only: bool) -> BodyReader:

@@ -5,8 +5,9 @@ Use: every L{Shape} of L{BAD_REQUESTS}, sent to fastcar on a fresh connection, w
 with or without bytes behind it, is answered with C{status} and C{Connection: close}, and no
 complete request reaches an origin.  Where C{in_body} is False, not a byte reaches one; where it is
 True the head is in order, and may have been sent on when it arrived before the fault.  Every one
-of L{BAD_RESPONSES} ends the origin's connection: the client is answered with 502, or, when
-C{in_body} is True and the head has been sent on, its connection is aborted.
+of L{BAD_RESPONSES} ends the origin's connection: the client is answered with 502, behind any
+interim response that was in order, or, when C{in_body} is True and the head has been sent on, its
+connection is aborted.
 
 Each row names the RFC section that makes it wrong, and a rule that no other row of its table has.
 """

@@ -1,0 +1,346 @@
+"""Who gets which connection, and what is opened for whom."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.client import HTTPConnectionPool
+
+from fastcar_tw.config import Config
+from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.http.target import Origin
+from fastcar_tw.testing import MemoryProxy
+from fastcar_tw.upstream.connection import UpstreamConnection
+
+A = Origin("http", "a.test", 80)
+
+
+class Waiter:
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.connection: UpstreamConnection | None = None
+        self.error: GatewayError | None = None
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Keep it."""
+        assert self.connection is None and self.error is None
+        self.connection = connection
+
+    def connect_failed(self, error: GatewayError) -> None:
+        """Keep it."""
+        assert self.connection is None and self.error is None
+        self.error = error
+
+    @property
+    def served(self) -> bool:
+        """Whether it has got anything."""
+        return self.connection is not None or self.error is not None
+
+
+class PoolTestCase(SynchronousTestCase):
+    """Has a pool whose attempts to connect wait to be accepted or refused."""
+
+    def setUp(self) -> None:
+        """Make the pool."""
+        self.start(Config())
+
+    def start(self, config: Config) -> None:
+        """Begin anew."""
+        self.proxy = MemoryProxy(config)
+        self.addCleanup(self.proxy.close)
+        self.proxy.accepting = False
+        self.pool = self.proxy.pool
+
+    def acquire(self, origin: Origin = A, fresh: bool = False, safe: bool = True) -> Waiter:
+        """Ask for a connection."""
+        waiter = Waiter()
+        self.pool.acquire(origin, waiter, fresh=fresh, safe=safe)
+        return waiter
+
+    def opened(self, origin: Origin = A) -> UpstreamConnection:
+        """A new connection, in use."""
+        waiter = self.acquire(origin, fresh=True)
+        self.proxy.connects[-1].accept()
+        assert waiter.connection is not None
+        return waiter.connection
+
+    def state(self, active: int, idle: int, opening: int = 0, waiting: int = 0) -> None:
+        """Check the pool's account of itself."""
+        self.assertEqual(
+            repr(self.pool),
+            f"<ConnectionPool {active} active, {idle} idle, {opening} opening, {waiting} waiting>",
+        )
+
+
+class IdleTests(PoolTestCase):
+    """Connections that are kept."""
+
+    def test_last_in_first_out(self) -> None:
+        """The one used last is used next, so that the others grow old."""
+        first, second = self.opened(), self.opened()
+        self.pool.release(first)
+        self.pool.release(second)
+        self.assertIs(self.acquire().connection, second)
+        self.assertIs(self.acquire().connection, first)
+        self.state(2, 0)
+
+    def test_limit(self) -> None:
+        """At --max-idle-per-origin the oldest is closed."""
+        self.start(Config(max_idle_per_origin=2))
+        for connection in [self.opened() for _ in range(3)]:
+            self.pool.release(connection)
+        self.proxy.reactor.settle()
+        self.assertEqual([peer.closed for peer in self.proxy.origins], [True, False, False])
+        self.assertTrue(self.proxy.origins[0].ended_cleanly)
+        self.state(0, 2)
+
+    def test_keep_none(self) -> None:
+        """With a limit of 0 none is kept."""
+        self.start(Config(max_idle_per_origin=0))
+        self.pool.release(self.opened())
+        self.proxy.reactor.settle()
+        self.assertTrue(self.proxy.origins[0].closed)
+        self.state(0, 0)
+
+    def test_limit_does_not_count_busy_ones(self) -> None:
+        """Busy connections are not limited."""
+        self.start(Config(max_idle_per_origin=1))
+        for _ in range(5):
+            self.opened()
+        self.state(5, 0)
+
+    def test_expiry(self) -> None:
+        """After --idle-timeout they are closed, the oldest first."""
+        self.start(Config(idle_timeout=10))
+        first, second = self.opened(), self.opened()
+        self.pool.release(first)
+        self.proxy.elapse(5)
+        self.pool.release(second)
+        self.proxy.elapse(6.5)
+        self.assertEqual([peer.closed for peer in self.proxy.origins], [True, False])
+        self.proxy.elapse(5)
+        self.assertEqual([peer.closed for peer in self.proxy.origins], [True, True])
+        self.state(0, 0)
+
+    def test_ended_by_the_origin(self) -> None:
+        """One that its origin ends is forgotten."""
+        self.pool.release(self.opened())
+        self.proxy.origins[0].close()
+        self.state(0, 0)
+        self.assertFalse(self.acquire().served)
+
+    def test_keys(self) -> None:
+        """Scheme, host, port and trust: connections that differ in any are never shared."""
+        keys = [
+            A,
+            Origin("https", "a.test", 80),
+            Origin("http", "b.test", 80),
+            Origin("http", "a.test", 81),
+            Origin("https", "a.test", 80, verified=False),
+        ]
+        self.pool.release(self.opened(A))
+        for other in keys[1:]:
+            self.assertFalse(self.acquire(other).served, other)
+        self.assertIsNotNone(self.acquire(A).connection)
+
+    def test_fresh(self) -> None:
+        """Who needs a fresh one gets a fresh one."""
+        self.pool.release(self.opened())
+        waiter = self.acquire(fresh=True)
+        self.assertFalse(waiter.served)
+        self.proxy.connects[-1].accept()
+        self.assertIsNotNone(waiter.connection)
+        self.state(1, 1)
+
+    def test_stale(self) -> None:
+        """Who cannot repeat its request gets none that has ended unnoticed."""
+        connection = self.opened()
+        self.pool.release(connection)
+        self.assertFalse(connection.is_stale())
+        peer = self.proxy.origins[0]
+        peer._socket.close()
+        self.proxy.reactor.peers.remove(peer)
+        self.assertTrue(connection.is_stale())
+        self.assertFalse(self.acquire(safe=False).served)
+        self.assertTrue(peer.aborted)
+
+
+class LineTests(PoolTestCase):
+    """Waiting for a connection."""
+
+    def test_opened_for_the_first(self) -> None:
+        """Without an idle connection one is opened for each in line."""
+        waiters = [self.acquire() for _ in range(3)]
+        self.assertEqual(len(self.proxy.connects), 3)
+        self.state(0, 0, 3, 3)
+        self.proxy.connects[1].accept()
+        self.assertEqual([waiter.served for waiter in waiters], [True, False, False])
+        self.state(1, 0, 2, 2)
+
+    def test_released_for_the_first(self) -> None:
+        """A released connection serves the first in line; the one opened for it serves the next,
+        or goes idle."""
+        busy = self.opened()
+        first, second = self.acquire(), self.acquire()
+        self.pool.release(busy)
+        self.assertIs(first.connection, busy)
+        self.proxy.connects[1].accept()
+        self.assertIsNotNone(second.connection)
+        self.proxy.connects[2].accept()
+        self.state(2, 1)
+
+    def test_lines_are_apart(self) -> None:
+        """A connection to one origin does not serve the line of another."""
+        other = self.opened(Origin("http", "b.test", 80))
+        waiter = self.acquire()
+        self.pool.release(other)
+        self.assertFalse(waiter.served)
+        self.state(0, 1, 1, 1)
+
+    def test_failure_for_the_only_one(self) -> None:
+        """A failure to open is told to who waits for it."""
+        waiter = self.acquire()
+        self.proxy.connects[0].refuse()
+        assert waiter.error is not None
+        self.assertEqual(waiter.error.proxy_status, "connection_refused")
+        self.state(0, 0)
+
+    def test_failure_for_the_first(self) -> None:
+        """One failure fails one in line, the first; the others have attempts of their own."""
+        waiters = [self.acquire() for _ in range(3)]
+        self.proxy.connects[2].refuse()
+        self.assertEqual([waiter.served for waiter in waiters], [True, False, False])
+        self.proxy.connects[0].accept()
+        self.assertEqual([waiter.served for waiter in waiters], [True, True, False])
+        self.assertIsNone(waiters[1].error)
+
+    def test_failure_for_nobody(self) -> None:
+        """A failure fails nobody when the one it was for was served or has gone."""
+        busy = self.opened()
+        first, second = self.acquire(), self.acquire()
+        self.pool.release(busy)
+        self.proxy.connects[1].refuse()
+        self.assertIs(first.connection, busy)
+        self.assertFalse(second.served)
+        self.pool.cancel(A, second)
+        self.proxy.connects[2].refuse()
+        self.assertFalse(second.served)
+        self.state(1, 0)
+
+    def test_cancel(self) -> None:
+        """Who has gone gets nothing; what was opened for it serves the next or goes idle."""
+        first, second = self.acquire(), self.acquire()
+        self.pool.cancel(A, first)
+        self.proxy.connects[0].accept()
+        self.assertFalse(first.served)
+        self.assertIsNotNone(second.connection)
+        self.proxy.connects[1].accept()
+        self.state(1, 1)
+
+    def test_cancel_twice(self) -> None:
+        """Cancelling who does not wait does no harm."""
+        waiter = self.acquire()
+        self.pool.cancel(A, waiter)
+        self.pool.cancel(A, waiter)
+        self.pool.cancel(Origin("http", "b.test", 80), waiter)
+        self.state(0, 0, 1, 0)
+
+    def test_attempt_of_who_has_gone(self) -> None:
+        """A newcomer does not open another connection while one is being opened for nobody."""
+        self.pool.cancel(A, self.acquire())
+        waiter = self.acquire()
+        self.assertEqual(len(self.proxy.connects), 1)
+        self.proxy.connects[0].accept()
+        self.assertIsNotNone(waiter.connection)
+
+    def test_fresh_failure(self) -> None:
+        """Who needs a fresh connection is told when it cannot be had, and nobody else."""
+        ordinary, fresh = self.acquire(), self.acquire(fresh=True)
+        self.proxy.connects[1].refuse()
+        self.assertIsNotNone(fresh.error)
+        self.assertFalse(ordinary.served)
+
+    def test_timeout(self) -> None:
+        """An attempt that takes too long fails, and is given up."""
+        self.start(Config(connect_timeout=3))
+        waiter = self.acquire()
+        self.proxy.elapse(2.75)
+        self.assertFalse(waiter.served)
+        self.proxy.elapse(0.5)
+        assert waiter.error is not None
+        self.assertEqual(waiter.error.status, 504)
+        self.assertTrue(self.proxy.connects[0].cancelled)
+
+    def test_abort(self) -> None:
+        """Aborting ends all connections, in whatever state, and fails who waits."""
+        idle, _busy = self.opened(), self.opened()
+        self.pool.release(idle)
+        waiters = [self.acquire(Origin("http", "b.test", 80)), self.acquire(A, fresh=True)]
+        self.pool.abort()
+        self.proxy.reactor.settle()
+        for peer in self.proxy.origins:
+            self.assertTrue(peer.aborted and peer.closed)
+        for waiter in waiters:
+            assert waiter.error is not None
+            self.assertEqual(waiter.error.status, 503)
+        self.state(0, 0)
+        self.assertEqual(
+            [call for call in self.proxy.reactor.calls if call.getTime() > 2], []
+        )
+
+
+class ContractTests(PoolTestCase):
+    """What users of L{HTTPConnectionPool} expect."""
+
+    def endpoint(self) -> Deferred[UpstreamConnection]:
+        """Ask by the base class's method."""
+        return self.pool.getConnection(A, self.pool._endpoint_for(A))
+
+    def test_kind(self) -> None:
+        """It is one, and persistent."""
+        self.assertIsInstance(self.pool, HTTPConnectionPool)
+        self.assertTrue(self.pool.persistent)
+        self.assertEqual(self.pool.maxPersistentPerHost, Config().max_idle_per_origin)
+
+    def test_get_new(self) -> None:
+        """getConnection opens a connection when there is none."""
+        got = self.endpoint()
+        self.assertNoResult(got)
+        self.proxy.connects[0].accept()
+        self.assertIsInstance(self.successResultOf(got), UpstreamConnection)
+        self.state(1, 0)
+
+    def test_get_idle(self) -> None:
+        """It returns an idle one when there is one."""
+        connection = self.opened()
+        self.pool.release(connection)
+        self.assertIs(self.successResultOf(self.endpoint()), connection)
+
+    def test_get_fails(self) -> None:
+        """It fails with the reason."""
+        got = self.endpoint()
+        self.proxy.connects[0].refuse(ConnectionRefusedError())
+        self.assertEqual(self.failureResultOf(got, GatewayError).value.status, 502)
+
+    def test_close_cached_connections(self) -> None:
+        """closeCachedConnections closes all idle ones, and tells when they are closed."""
+        idle = [self.opened() for _ in range(3)]
+        busy = self.opened()
+        for connection in idle:
+            self.pool.release(connection)
+        closed = self.pool.closeCachedConnections()
+        self.assertNoResult(closed)
+        self.proxy.reactor.settle()
+        self.assertIsNone(self.successResultOf(closed))
+        self.assertEqual(
+            [peer.closed for peer in self.proxy.origins], [True, True, True, False]
+        )
+        self.state(1, 0)
+        self.pool.release(busy)
+        self.state(0, 1)
+
+    def test_close_nothing(self) -> None:
+        """With nothing to close it is done at once."""
+        self.assertIsNone(self.successResultOf(self.pool.closeCachedConnections()))
