@@ -42,6 +42,7 @@ from fastcar_tw.tls.machine import TLSError, TLSMachine
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.eager import EagerUNIXServer
+from fastcar_tw.transport.poller import Poller
 from fastcar_tw.upstream.endpoints import TLSClientEndpoint
 from fastcar_tw.upstream.pool import ConnectionPool
 
@@ -57,11 +58,13 @@ class MemoryReactor(Clock):
     """
     A clock that also tells transports when they can read and write, but only inside L{settle}.
 
+    @ivar poller: what transports take for their reactor, as it is in a running proxy.
     @ivar peers: the far ends, which move bytes in L{settle} too.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.poller = Poller(self)
         self.peers: list[Peer] = []
         self._readers: dict[Any, None] = {}
         self._writers: dict[Any, None] = {}
@@ -88,6 +91,8 @@ class MemoryReactor(Clock):
             busy = self._events()
             for peer in list(self.peers):
                 busy = peer.carry() or busy
+                if peer.ended and peer.closed:
+                    peer.release()
             busy = busy or any(call.getTime() <= self.seconds() for call in self.calls)
 
     def elapse(self, seconds: float) -> None:
@@ -149,7 +154,7 @@ class MemoryTransport(EagerUNIXServer):
     """
 
     def __init__(self, skt: socket.socket, protocol: Any, reactor: MemoryReactor) -> None:
-        super().__init__(skt, protocol, "", None, 0, reactor)
+        super().__init__(skt, protocol, "", None, 0, reactor.poller)
         self.writes: list[bytes] = []
         self.aborted = False
 
@@ -313,7 +318,8 @@ class Peer:
         if self.machine is not None and notify:
             self.unsent += self.machine.shutdown()
             self._send_some()
-        self._reactor.peers.remove(self)
+        if self in self._reactor.peers:
+            self._reactor.peers.remove(self)
         self._socket.close()
         self._reactor.settle()
 
@@ -321,6 +327,7 @@ class Peer:
         """
         Give the sockets back, whatever state they are in.
         """
+        self._reactor.peers.remove(self)
         self._socket.close()
         if not self.transport.disconnected:
             self.transport.connectionLost(Failure(error.ConnectionAborted()))
@@ -520,9 +527,8 @@ class MemoryProxy:
         self.forwarder.abort()
         self.pool.abort()
         self.reactor.settle()
-        for peer in self.reactor.peers:
+        for peer in list(self.reactor.peers):
             peer.release()
-        self.reactor.peers.clear()
 
     def _endpoint_for(self, origin: Origin) -> IStreamClientEndpoint:
         endpoint = _MemoryEndpoint(self, origin)

@@ -2,7 +2,9 @@
 
 A stock transport buffers every write and sends it when the reactor next reports the descriptor
 writable: three epoll calls and one turn of the loop for each response.  An eager transport calls
-C{send} inside C{write} and leaves to the stock buffering only what the kernel did not take.
+C{send} inside C{write}, or at the end of the round of events it was written in (see
+L{fastcar_tw.transport.poller}), and leaves to the stock buffering only what the kernel did not
+take.
 
 Everything else follows L{twisted.internet.abstract.FileDescriptor}.  Whatever it does not
 pay to do eagerly (TLS by C{startTLS}, pull producers, descriptor passing, a connection being
@@ -22,6 +24,9 @@ from twisted.python.failure import Failure
 if TYPE_CHECKING:
     from twisted.internet.error import ConnectionDone, ConnectionLost
 
+#: Bytes; larger writes gain nothing from waiting for the end of the round.
+MAX_LATE = 16 * 1024
+
 _CLOSED_CLEANLY = Failure(main.CONNECTION_DONE)
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -38,6 +43,7 @@ class EagerConnection(tcp.Connection):
     # close() alone ends the connection: sockets are close-on-exec, no other process holds them.
     _shouldShutdown = False
     _eager = True
+    _late = 0  # bytes written in the present round of events, and already counted as sent
     _reading = False
     _writing = False
 
@@ -59,6 +65,15 @@ class EagerConnection(tcp.Connection):
         ):
             tcp.Connection.write(self, data)
             return
+        late = getattr(self.reactor, "late", None)
+        if late is not None and len(data) <= MAX_LATE:
+            # Counted now: they leave at the time at which they were written.
+            self._late = len(data)
+            self.bytes_sent += len(data)
+            late.append(self)
+            self._tempDataBuffer.append(data)
+            self._tempDataLen = len(data)
+            return
         try:
             sent = self.socket.send(data)
         except OSError:
@@ -67,6 +82,36 @@ class EagerConnection(tcp.Connection):
         self.bytes_sent += sent
         if sent != len(data):
             tcp.Connection.write(self, data[sent:])
+
+    def write_late(self) -> None:
+        """Send what was written while the poller dispatched a round of events.
+
+        Whatever then remains to be done (a rest, a half-close, a producer to resume) is left to
+        the stock way.
+        """
+        counted, self._late = self._late, 0
+        self.bytes_sent -= counted
+        if not self.connected or self._aborting:
+            return
+        data = b"".join(self._tempDataBuffer)
+        try:
+            sent = self.socket.send(data)
+        except OSError:
+            self.startWriting()
+            return
+        self.bytes_sent += sent
+        if sent == len(data):
+            self._tempDataBuffer.clear()
+            self._tempDataLen = 0
+            if self.disconnecting and self.producer is None:
+                self.connectionLost(_CLOSED_CLEANLY)
+            elif self.disconnecting or self._writeDisconnecting or self.producerPaused:
+                self.startWriting()
+            return
+        self._tempDataBuffer[:] = [data[sent:]]
+        self._tempDataLen = len(data) - sent
+        self.startWriting()
+        self._maybePauseProducer()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Join the pieces and write them as one. Raises TypeError if one is not bytes."""
@@ -173,9 +218,10 @@ class EagerConnection(tcp.Connection):
             self.reactor.removeReader(self)
 
     def startWriting(self) -> None:
-        """Ask the reactor for write events."""
-        self._writing = True
-        self.reactor.addWriter(self)
+        """Ask the reactor for write events, unless the end of the round will do."""
+        if not self._late:
+            self._writing = True
+            self.reactor.addWriter(self)
 
     def stopWriting(self) -> None:
         """Take back the wish for write events; free of charge if there is none."""

@@ -1,0 +1,320 @@
+"""The services as Twisted starts and stops them: a real reactor and a real socket."""
+
+from __future__ import annotations
+
+import grp
+import os
+import shutil
+import socket
+import stat
+import tempfile
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import TestCase
+
+from fastcar_tw.config import Config
+from fastcar_tw.downstream.socketfile import SocketInUse, SocketPathError
+from fastcar_tw.forward.service import ForwardService
+from fastcar_tw.options import Options
+from fastcar_tw.service import CommandLineService, makeService
+from tests.forward.support import OK, answer, logged
+from tests.transport.harness import HalfCloseRecorder, Recorder
+
+REACTOR: Any = reactor
+
+
+class Origin(Factory):
+    """A server whose connections record what they get and answer when told to."""
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.connections: list[Recorder] = []
+
+    def buildProtocol(self, addr: object) -> Recorder:
+        """Remember each connection."""
+        self.connections.append(HalfCloseRecorder())
+        return self.connections[-1]
+
+
+class ServiceTestCase(TestCase):
+    """Has a directory, and a service that listens there when told to."""
+
+    def setUp(self) -> None:
+        """Make the directory."""
+        self.directory = tempfile.mkdtemp(prefix="fc", dir="/tmp")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.path = os.path.join(self.directory, "s")
+
+    def config(self, **options: Any) -> Config:
+        """Options of a service in the directory."""
+        ca_dir = os.path.join(self.directory, "ca")
+        return Config(unix=self.path, ca_dir=ca_dir, **options)
+
+    def service(self, **options: Any) -> ForwardService:
+        """A service that is stopped after the test."""
+        service = ForwardService(self.config(**options))
+        self.addCleanup(lambda: service.stopService() if service.running else None)
+        return service
+
+    def start(self, **options: Any) -> ForwardService:
+        """A service that runs."""
+        service = self.service(**options)
+        service.privilegedStartService()
+        service.startService()
+        return service
+
+    @inlineCallbacks
+    def connect(self) -> Any:
+        """Connect to the socket."""
+        endpoint = UNIXClientEndpoint(REACTOR, self.path)
+        client = yield endpoint.connect(Factory.forProtocol(HalfCloseRecorder))
+        self.addCleanup(client.transport.abortConnection)
+        return client
+
+    @inlineCallbacks
+    def origin(self) -> Any:
+        """Listen on the loopback; return what listens and the request that reaches it."""
+        origin = Origin()
+        port = yield TCP4ServerEndpoint(REACTOR, 0, interface="127.0.0.1").listen(origin)
+        self.addCleanup(port.stopListening)
+        address = port.getHost()
+        return origin, b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % address.port
+
+    @inlineCallbacks
+    def ask(self) -> Any:
+        """Have a request under way; return client, and the origin's end."""
+        origin, asked = yield self.origin()
+        client = yield self.connect()
+        client.transport.write(asked)
+        while not origin.connections:
+            yield _turn()
+        [connection] = origin.connections
+        yield connection.gets(len(asked))
+        self.assertEqual(connection.received, asked)
+        return client, connection
+
+
+def over(connection: Recorder) -> Deferred[None]:
+    """The other side has ended the connection, in whatever way."""
+    return connection.when(lambda: bool({"read lost", "lost"} & set(connection.events)))
+
+
+def _turn() -> Deferred[None]:
+    """One turn of the reactor."""
+    turn: Deferred[None] = Deferred()
+    REACTOR.callLater(0, turn.callback, None)
+    return turn
+
+
+class StartTests(ServiceTestCase):
+    """Starting."""
+
+    @inlineCallbacks
+    def test_serves(self) -> Any:
+        """A request reaches its origin and its response the client."""
+        self.start()
+        client, origin = yield self.ask()
+        origin.transport.write(OK)
+        yield client.gets(len(OK))
+        self.assertEqual(client.received, OK)
+
+    def test_line(self) -> None:
+        """One line tells socket, mode and CA file, all of which are there."""
+        [line] = logged(self.start)
+        ca_file = line.rpartition("CA for clients: ")[2]
+        self.assertEqual(
+            line, f"forwarding from {self.path} (mode 660); CA for clients: {ca_file}"
+        )
+        with open(ca_file, encoding="ascii") as file:
+            self.assertEqual(file.read().count("BEGIN CERTIFICATE"), 1)
+
+    def test_insecure_origins(self) -> None:
+        """Each origin that is not verified is a warning."""
+        lines = logged(lambda: self.start(insecure_origins=("a.test", "b.test:444")))
+        self.assertEqual(
+            lines[:2],
+            [f"certificates of {name} are NOT verified" for name in ("a.test", "b.test:444")],
+        )
+
+    def test_mode_and_group(self) -> None:
+        """The socket file has the mode and group asked for."""
+        group = grp.getgrgid(os.getegid())
+        self.start(socket_mode=0o600, socket_group=group.gr_name)
+        status = os.stat(self.path)
+        self.assertTrue(stat.S_ISSOCK(status.st_mode))
+        self.assertEqual(stat.S_IMODE(status.st_mode), 0o600)
+        self.assertEqual(status.st_gid, group.gr_gid)
+
+    def test_without_privileges(self) -> None:
+        """startService alone is enough, as in an application that drops no privileges."""
+        service = self.service()
+        service.startService()
+        self.assertTrue(os.path.exists(self.path))
+
+    def test_in_use(self) -> None:
+        """A second instance is refused, and the first keeps its socket."""
+        self.start()
+        before = os.stat(self.path).st_ino
+        error = self.assertRaises(SocketInUse, self.service().privilegedStartService)
+        self.assertEqual(str(error), f"{self.path}: in use")
+        self.assertEqual(os.stat(self.path).st_ino, before)
+
+    @inlineCallbacks
+    def test_stale_socket(self) -> Any:
+        """A socket nobody listens on is replaced."""
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(self.path)
+        self.start()
+        client = yield self.connect()
+        self.assertEqual(client.events, ["made"])
+
+    def test_other_file(self) -> None:
+        """Any other file is an error, and stays."""
+        with open(self.path, "w", encoding="ascii") as file:
+            file.write("precious")
+        error = self.assertRaises(SocketPathError, self.service().privilegedStartService)
+        self.assertIn("never deleted", str(error))
+        self.assertTrue(os.path.exists(self.path))
+
+
+class StopTests(ServiceTestCase):
+    """Stopping."""
+
+    @inlineCallbacks
+    def test_socket_is_removed(self) -> Any:
+        """The socket file goes."""
+        yield self.start().stopService()
+        self.assertFalse(os.path.exists(self.path))
+
+    @inlineCallbacks
+    def test_socket_of_another(self) -> Any:
+        """A socket file that a successor has put in its place stays."""
+        service = self.start()
+        os.unlink(self.path)
+        successor = socket.socket(socket.AF_UNIX)
+        self.addCleanup(successor.close)
+        successor.bind(self.path)
+        yield service.stopService()
+        self.assertTrue(os.path.exists(self.path))
+
+    @inlineCallbacks
+    def test_no_new_clients(self) -> Any:
+        """While exchanges finish, nobody new is let in."""
+        service = self.start()
+        client, origin = yield self.ask()
+        stopped = service.stopService()
+        yield _turn()
+        self.assertFalse(os.path.exists(self.path))
+        self.assertNoResult(stopped)
+        origin.transport.write(OK)
+        yield stopped
+        yield over(client)
+
+    @inlineCallbacks
+    def test_finishes_what_is_under_way(self) -> Any:
+        """A request in flight gets its response, marked as the last."""
+        service = self.start()
+        client, origin = yield self.ask()
+        stopped = service.stopService()
+        origin.transport.write(OK)
+        yield over(client)
+        got = answer(client.received)
+        self.assertEqual((got.status, got.fields[b"connection"], got.body), (200, b"close", b"hi"))
+        yield stopped
+
+    @inlineCallbacks
+    def test_closes_what_is_idle(self) -> Any:
+        """Idle connections are closed at once, on both sides."""
+        service = self.start(drain_timeout=600)
+        client, origin = yield self.ask()
+        origin.transport.write(OK)
+        yield client.gets(len(OK))
+        silent = yield self.connect()
+        yield service.stopService()
+        for ended in (client, silent, origin):
+            yield over(ended)
+
+    @inlineCallbacks
+    def test_drain_timeout(self) -> Any:
+        """What takes longer than --drain-timeout is broken off."""
+        service = self.start(drain_timeout=0.05)
+        client, origin = yield self.ask()
+        yield service.stopService()
+        for ended in (client, origin):
+            yield over(ended)
+        self.assertEqual(client.received, b"")
+
+    @inlineCallbacks
+    def test_without_patience(self) -> Any:
+        """With 0 it is broken off at once."""
+        service = self.start(drain_timeout=0)
+        client, _ = yield self.ask()
+        yield service.stopService()
+        yield over(client)
+
+    @inlineCallbacks
+    def test_starts_again(self) -> Any:
+        """A service that was stopped can be started again, and serves."""
+        service = self.start()
+        yield service.stopService()
+        service.startService()
+        client, origin = yield self.ask()
+        origin.transport.write(OK)
+        yield client.gets(len(OK))
+
+
+class CommandLineTests(ServiceTestCase):
+    """What C{twistd fastcar} loads."""
+
+    def make(self, *arguments: str) -> IService:
+        """Make the services of a command line."""
+        options = Options()
+        options.parseOptions(
+            ["--unix", self.path, "--ca-dir", os.path.join(self.directory, "ca"), *arguments]
+        )
+        return makeService(options)
+
+    @inlineCallbacks
+    def test_starts(self) -> Any:
+        """It starts and stops what it was asked for."""
+        service = self.make()
+        service.privilegedStartService()
+        service.startService()
+        self.assertTrue(os.path.exists(self.path))
+        yield service.stopService()
+        self.assertFalse(os.path.exists(self.path))
+
+    def test_in_use(self) -> None:
+        """A socket in use ends the process with one line."""
+        self.start()
+        ended = self.assertRaises(SystemExit, self.make().privilegedStartService)
+        self.assertEqual(str(ended), f"fastcar: {self.path}: in use")
+
+    def test_unusable_ca(self) -> None:
+        """So does a CA that cannot be used."""
+        directory = os.path.join(self.directory, "ca")
+        with open(directory, "w", encoding="ascii") as file:
+            file.write("in the way")
+        ended = self.assertRaises(SystemExit, self.make)
+        self.assertTrue(str(ended).startswith("fastcar: "))
+        self.assertIn(directory, str(ended))
+
+    def test_bugs_are_not_hidden(self) -> None:
+        """Anything else is no operator's error, and keeps its traceback."""
+
+        class Broken(ForwardService):
+            """Has a bug."""
+
+            def privilegedStartService(self) -> None:
+                """Fail."""
+                raise ZeroDivisionError
+
+        service = CommandLineService()
+        Broken(self.config()).setServiceParent(service)
+        self.assertRaises(ZeroDivisionError, service.privilegedStartService)
