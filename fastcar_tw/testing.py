@@ -153,6 +153,8 @@ class MemoryTransport(EagerUNIXServer):
     @ivar aborted: the proxy has broken the connection off.
     """
 
+    protocol: Any
+
     def __init__(self, skt: socket.socket, protocol: Any, reactor: MemoryReactor) -> None:
         super().__init__(skt, protocol, "", None, 0, reactor.poller)
         self.writes: list[bytes] = []

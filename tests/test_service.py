@@ -128,9 +128,7 @@ class StartTests(ServiceTestCase):
         """One line tells socket, mode and CA file, all of which are there."""
         [line] = logged(self.start)
         ca_file = line.rpartition("CA for clients: ")[2]
-        self.assertEqual(
-            line, f"forwarding from {self.path} (mode 660); CA for clients: {ca_file}"
-        )
+        self.assertEqual(line, f"forwarding from {self.path} (mode 660); CA for clients: {ca_file}")
         with open(ca_file, encoding="ascii") as file:
             self.assertEqual(file.read().count("BEGIN CERTIFICATE"), 1)
 

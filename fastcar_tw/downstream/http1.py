@@ -273,7 +273,7 @@ class DownstreamConnection:
         elif self._closing or not self._buffer:
             self._lose(abort=self._closing)
         else:
-            self._refuse(MessageError("the request head took too long", 408))
+            self._refuse(MessageError("the request head took too long", 408), self._buffer)
 
     def drain(self) -> None:
         """
@@ -350,7 +350,7 @@ class DownstreamConnection:
         try:
             return find_head_end(data, searched)
         except MessageError as error:
-            self._refuse(error)
+            self._refuse(error, data)
             return 0
 
     def _begin(self, data: bytes, end: int) -> None:
@@ -360,7 +360,7 @@ class DownstreamConnection:
             origin = forwarder.origin(request.scheme or self._scheme, request.host)
             local = answer_locally(request)
         except MessageError as error:
-            self._refuse(error, head_only=data.startswith(b"HEAD "))
+            self._refuse(error, data)
             return
         if local is not None:
             self._answer(local)
@@ -432,10 +432,13 @@ class DownstreamConnection:
         self.flush()
         self._linger()
 
-    def _refuse(self, error: MessageError, head_only: bool = False) -> None:
+    def _refuse(self, error: MessageError, head: bytes | bytearray = b"") -> None:
         """
         The client broke the rules: nothing it sends can be trusted any more.
+
+        @param head: where the request's head is what is refused, as much of it as there is.
         """
+        head_only = head.startswith(b"HEAD ")
         exchange, self._exchange = self._exchange, None
         self._forwarder.refused(error)
         if exchange is not None:

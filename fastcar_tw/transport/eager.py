@@ -84,7 +84,7 @@ class EagerConnection(tcp.Connection):
             tcp.Connection.write(self, data[sent:])
 
     def write_late(self) -> None:
-        """Send what was written while the poller dispatched a round of events.
+        """Send what was written while the poller dispatched a round of events, or close.
 
         Whatever then remains to be done (a rest, a half-close, a producer to resume) is left to
         the stock way.
@@ -92,6 +92,9 @@ class EagerConnection(tcp.Connection):
         counted, self._late = self._late, 0
         self.bytes_sent -= counted
         if not self.connected or self._aborting:
+            return
+        if not counted:
+            self._close_if_idle()
             return
         data = b"".join(self._tempDataBuffer)
         try:
@@ -169,15 +172,19 @@ class EagerConnection(tcp.Connection):
     def loseConnection(self) -> None:
         """Close after everything buffered is sent and any producer has finished.
 
-        With nothing to wait for, the connection is closed in the next turn of the reactor, without
-        asking whether it is writable; never inside this call.
+        With nothing to wait for, the connection is closed at the end of the round of events or in
+        the next turn of the reactor, without asking whether it is writable; never inside this call.
         """
         if not self._eager or not self._idle():
             tcp.Connection.loseConnection(self)
         elif self.connected and not self.disconnecting:
             self.stopReading()
             self.disconnecting = 1
-            self.reactor.callLater(0, self._close_if_idle)
+            late = getattr(self.reactor, "late", None)
+            if late is None:
+                self.reactor.callLater(0, self._close_if_idle)
+            else:
+                late.append(self)
 
     def _idle(self) -> bool:
         return not self.dataBuffer and not self._tempDataLen and self.producer is None

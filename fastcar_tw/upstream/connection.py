@@ -139,6 +139,7 @@ class UpstreamConnection:
         self.served += 1
         self._responded = False
         self._interim = 0
+        self._response_close = False
         self._sent_before = bytes_sent(wire)
         wire.write(data)
 
@@ -284,6 +285,8 @@ class UpstreamConnection:
             if head.status >= 200 or head.status == 101:
                 break
             self._count_interim()
+            # It counts in any response (RFC 9112 section 9.6).
+            self._response_close |= head.close
             exchange.interim_response(head)
             searched = 0
         self._buffer = b""
@@ -293,7 +296,7 @@ class UpstreamConnection:
             exchange.switched(head, data)
             return
         reader = _body_reader(head, exchange.head_only)
-        self._response_close = head.close
+        self._response_close |= head.close
         exchange.response_head(head, not reader.finished)
         self._reader = reader
         self._receive = self._receive_body

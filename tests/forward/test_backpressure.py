@@ -95,17 +95,13 @@ class DownloadTests(ProxyTestCase):
         self.client.send(GET * 3)
         for _ in range(3):
             self.origin.take()
-            self.origin.send(
-                response(b"200 OK", b"Content-Length: %d" % len(small), body=small)
-            )
+            self.origin.send(response(b"200 OK", b"Content-Length: %d" % len(small), body=small))
             self.assertLess(self.client.transport.buffered, BOUND)
         self.assertTrue(self.origin.unsent)
         self.client.resume()
         while len(self.client.received) < 3 * len(small):
             self.assertEqual(self.origin.take(), GET)
-            self.origin.send(
-                response(b"200 OK", b"Content-Length: %d" % len(small), body=small)
-            )
+            self.origin.send(response(b"200 OK", b"Content-Length: %d" % len(small), body=small))
 
     def test_request_sent_after_the_client_stopped_reading(self) -> None:
         """A request that comes while the client's buffer is full does not fill it further."""

@@ -39,9 +39,7 @@ class BodyTests(ProxyTestCase):
         self.client.send(b"\r\n1;x=y\r\nf\r\n0\r\n\r\n")
         self.assertEqual(
             self.origin.received,
-            request(
-                b"/", CHUNKED, method=b"POST", body=b"5\r\nabcde\r\n1\r\nf\r\n0\r\n\r\n"
-            ),
+            request(b"/", CHUNKED, method=b"POST", body=b"5\r\nabcde\r\n1\r\nf\r\n0\r\n\r\n"),
         )
 
     def test_request_trailers(self) -> None:

@@ -45,7 +45,7 @@ class FailureTestCase(ProxyTestCase):
         [line] = lines
         self.assertRegex(
             line,
-            rf"^[A-Z]+ {re.escape(what)}: {kind} \({status}\): {re.escape(text)} after \d+\.\d{{3}} s$",
+            rf"^[A-Z]+ {re.escape(f'{what}: {kind} ({status}): {text}')} after \d+\.\d{{3}} s$",
         )
         for told in (line, got.body.decode()):
             self.assertNotIn("s3cret", told)

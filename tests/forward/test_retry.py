@@ -69,7 +69,7 @@ class RetryTests(ProxyTestCase):
         self.assertFalse(self.repeated(request(method=b"BREW")))
 
     def test_methods_have_case(self) -> None:
-        """"get" is not GET."""
+        """ "get" is not GET."""
         self.assertFalse(self.repeated(request(method=b"get")))
 
     def test_idempotent_with_body(self) -> None:

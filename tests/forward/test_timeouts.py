@@ -322,11 +322,12 @@ class ClientTimeoutTests(TimeoutTestCase):
 
     def test_keepalive(self) -> None:
         """--keepalive-timeout: an idle connection is ended in good order."""
-        for client in (self.client, self.proxy.tls_client()):
+        clients = self.client, self.proxy.tls_client()
+        for client in clients:
             client.send(GET)
             self.origin.send(OK)
-        self.assertEqual(self.check(30, client), [])
-        for client in (self.client, client):
+        self.assertEqual(self.check(30, self.client), [])
+        for client in clients:
             self.assertEqual(client.received, OK)
             self.assertTrue(client.ended_cleanly and client.closed)
 

@@ -20,9 +20,7 @@ class UpgradeTests(ProxyTestCase):
         got, answered = self.exchange(ASK, SWITCH)
         option = b"Connection: upgrade", b"Upgrade: websocket"
         self.assertEqual(got, request(b"/chat", b"Sec-WebSocket-Key: x", *option))
-        self.assertEqual(
-            answered, response(b"101 Switching Protocols", b"Sec-Accept: y", *option)
-        )
+        self.assertEqual(answered, response(b"101 Switching Protocols", b"Sec-Accept: y", *option))
 
     def test_refused(self) -> None:
         """An origin that does not switch just answers, and both connections are kept."""

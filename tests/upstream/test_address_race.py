@@ -48,9 +48,14 @@ class RaceTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Connect to a name."""
-        self.reactor: Any = MemoryReactorClock()
-        self.reactor.nameResolver = self.resolver = Resolver()
+        self.reactor = self.memory_reactor()
+        self.resolver = Resolver()
+        self.reactor.nameResolver = self.resolver
         self.result = self.connect("a.test")
+
+    def memory_reactor(self) -> Any:
+        """Make a reactor that can be given a resolver."""
+        return MemoryReactorClock()
 
     def connect(self, host: str) -> Deferred[IProtocol]:
         """Connect to a host."""
@@ -72,9 +77,7 @@ class RaceTests(SynchronousTestCase):
 
     def stopped(self, index: int) -> bool:
         """Whether an attempt was given up."""
-        return bool(self.reactor.connectors[index]._stoppedConnecting) if hasattr(
-            self.reactor.connectors[index], "_stoppedConnecting"
-        ) else self.reactor.connectors[index].stoppedConnecting
+        return bool(self.reactor.connectors[index].stoppedConnecting)
 
     def test_one_address(self) -> None:
         """The name is looked up, its address connected to, with the time it may take."""

@@ -286,9 +286,7 @@ class LineTests(PoolTestCase):
             assert waiter.error is not None
             self.assertEqual(waiter.error.status, 503)
         self.state(0, 0)
-        self.assertEqual(
-            [call for call in self.proxy.reactor.calls if call.getTime() > 2], []
-        )
+        self.assertEqual([call for call in self.proxy.reactor.calls if call.getTime() > 2], [])
 
 
 class ContractTests(PoolTestCase):
@@ -334,9 +332,7 @@ class ContractTests(PoolTestCase):
         self.assertNoResult(closed)
         self.proxy.reactor.settle()
         self.assertIsNone(self.successResultOf(closed))
-        self.assertEqual(
-            [peer.closed for peer in self.proxy.origins], [True, True, True, False]
-        )
+        self.assertEqual([peer.closed for peer in self.proxy.origins], [True, True, True, False])
         self.state(1, 0)
         self.pool.release(busy)
         self.state(0, 1)
