@@ -23,7 +23,7 @@ from zope.interface import implementer
 from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.forward.local import answer_locally
-from fastcar_tw.http.body import BodyReader, ChunkedReader, LengthReader
+from fastcar_tw.http.body import BodyReader, request_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, error_response
 from fastcar_tw.http.head import find_head_end, parse_request_head
 from fastcar_tw.http.target import Origin
@@ -366,24 +366,18 @@ class DownstreamConnection:
             self._answer(local)
             return
         exchange = self._exchange = Exchange(forwarder, self, request, origin)
-        reader: BodyReader
-        if request.chunked:
-            reader = ChunkedReader()
-        elif request.content_length:
-            reader = LengthReader(request.content_length)
-        else:
+        reader = self._reader = request_body_reader(request)
+        rest = data[end:]
+        if reader is None:
             self._receive = self._receive_early
             exchange.request_end(b"")
-            if len(data) > end:
-                self._receive_early(data[end:])
-            self._resume_after_early()
-            exchange.start()
-            return
-        self._reader = reader
-        self._receive = self._receive_body
+            if rest:
+                self._receive_early(rest)
+        else:
+            self._receive = self._receive_body
+            if rest:
+                self._read_body(exchange, reader, rest)
         self._resume_after_early()
-        if len(data) > end:
-            self._read_body(exchange, reader, data[end:])
         if self._exchange is exchange:
             exchange.start()
 

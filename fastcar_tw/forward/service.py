@@ -4,6 +4,7 @@ The forward service as Twisted starts and stops it.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.application.service import Service
@@ -73,7 +74,8 @@ class ForwardService(Service):
         )
         self._ca_file: str | None = None
         self.forwarder = Forwarder(config, reactor, self._pool, self._server_contexts(), trust)
-        self._endpoint = UNIXServerEndpoint(eager, config.unix, BACKLOG, config.socket_mode)
+        # For its owner only, until its group is set.
+        self._endpoint = UNIXServerEndpoint(eager, config.unix, BACKLOG, 0o600)
 
     def privilegedStartService(self) -> None:
         """
@@ -137,8 +139,13 @@ class ForwardService(Service):
         if failures:
             failures[0].raiseException()
         self._port = ports[0]
-        if self._config.socket_group is not None:
-            socketfile.set_group(path, self._config.socket_group)
+        try:
+            if self._config.socket_group is not None:
+                socketfile.set_group(path, self._config.socket_group)
+        except socketfile.SocketPathError:
+            os.unlink(path)
+            raise
+        os.chmod(path, self._config.socket_mode)
 
     def _server_contexts(self) -> ServerContexts:
         config = self._config

@@ -13,7 +13,7 @@ from typing import Protocol
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.fields import check_trailers
 from fastcar_tw.http.grammar import BROKEN_LINE_END, CHUNK_LINE
-from fastcar_tw.http.head import MAX_HEAD
+from fastcar_tw.http.head import MAX_HEAD, RequestHead, ResponseHead
 
 #: Bytes of one chunk-size line with its extensions, and of all of them beyond the sizes in a
 #: message (RFC 9112 section 7.1.1 asks for such a limit).
@@ -198,6 +198,30 @@ class ChunkedReader:
             check_trailers(self.trailers)
         self.finished = True
         self.leftover = data[end + 2 :]
+
+
+def request_body_reader(head: RequestHead) -> BodyReader | None:
+    """
+    The reader for a request's body, None when it has none (RFC 9112 section 6.3, rules 4 to 7).
+    """
+    if head.chunked:
+        return ChunkedReader()
+    return LengthReader(head.content_length) if head.content_length else None
+
+
+def response_body_reader(head: ResponseHead, head_only: bool) -> BodyReader:
+    """
+    The reader for a response's body (RFC 9112 section 6.3, rules 1 to 8).
+
+    @param head_only: it answers a HEAD.
+    """
+    if head_only or head.status in (204, 304):
+        return LengthReader(0)
+    if head.chunked:
+        return ChunkedReader()
+    if head.content_length is not None:
+        return LengthReader(head.content_length)
+    return CloseDelimitedReader()
 
 
 def chunk(content: bytes) -> bytes:

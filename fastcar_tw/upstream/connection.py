@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from fastcar_tw.http.body import BodyReader, ChunkedReader, CloseDelimitedReader, LengthReader
+from fastcar_tw.http.body import BodyReader, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.target import Origin
@@ -295,7 +295,7 @@ class UpstreamConnection:
             self._receive = self._receive_tunnel
             exchange.switched(head, data)
             return
-        reader = _body_reader(head, exchange.head_only)
+        reader = response_body_reader(head, exchange.head_only)
         self._response_close |= head.close
         exchange.response_head(head, not reader.finished)
         self._reader = reader
@@ -388,16 +388,3 @@ def _ignore(data: bytes) -> None:
     """
     The state of a connection that has ended.
     """
-
-
-def _body_reader(head: ResponseHead, head_only: bool) -> BodyReader:
-    """
-    Where the body ends: RFC 9112 section 6.3, rules 1 to 8.
-    """
-    if head_only or head.status in (204, 304):
-        return LengthReader(0)
-    if head.chunked:
-        return ChunkedReader()
-    if head.content_length is not None:
-        return LengthReader(head.content_length)
-    return CloseDelimitedReader()

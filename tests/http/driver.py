@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fastcar_tw.forward.local import answer_locally
-from fastcar_tw.http.body import BodyReader, ChunkedReader, CloseDelimitedReader, LengthReader
+from fastcar_tw.http.body import (
+    BodyReader,
+    LengthReader,
+    request_body_reader,
+    response_body_reader,
+)
 from fastcar_tw.http.head import (
     RequestHead,
     ResponseHead,
@@ -94,12 +99,11 @@ class RequestDriver(Driver):
 
     def _parse_head(self, data: bytes, end: int) -> BodyReader:
         head = parse_request_head(data, end)
+        authority = parse_authority(head.host, head.scheme or "http")
         if answer_locally(head) is None:
-            self.authority = parse_authority(head.host, head.scheme or "http")
+            self.authority = authority
         self.head = head
-        if head.chunked:
-            return ChunkedReader()
-        return LengthReader(head.content_length or 0)
+        return request_body_reader(head) or LengthReader(0)
 
 
 class ResponseDriver(Driver):
@@ -122,13 +126,7 @@ class ResponseDriver(Driver):
             self.interim.append(head)
             return None
         self.head = head
-        if self._head_only or head.status in (204, 304):
-            return LengthReader(0)
-        if head.chunked:
-            return ChunkedReader()
-        if head.content_length is None:
-            return CloseDelimitedReader()
-        return LengthReader(head.content_length)
+        return response_body_reader(head, self._head_only)
 
 
 def read_request(pieces: Iterable[bytes]) -> RequestDriver:
