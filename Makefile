@@ -2,7 +2,7 @@
 #
 #   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
-#   make lint | bench | clean
+#   make bench ARGS="--quick" | memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
@@ -16,7 +16,7 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test lint bench memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,6 +39,9 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
+
+memory: $(VENV)/.bench
+	$(BIN)/python -m bench.memory $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
