@@ -26,7 +26,7 @@ import tempfile
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet import error, main
+from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -51,8 +51,6 @@ __all__ = ["Connect", "MemoryProxy", "MemoryReactor", "MemoryTransport", "Peer"]
 #: Seconds that the clock is moved at a time: deadlines are met in their order.
 STEP = 0.25
 
-_LOST = select.POLLHUP | select.POLLERR | select.POLLNVAL
-
 
 class MemoryReactor(Clock):
     """
@@ -66,20 +64,18 @@ class MemoryReactor(Clock):
         super().__init__()
         self.poller = Poller(self)
         self.peers: list[Peer] = []
-        self._readers: dict[Any, None] = {}
-        self._writers: dict[Any, None] = {}
+        self._poll = select.poll()
+        self._poll.register(self.poller.fileno(), select.POLLIN)
 
     def addReader(self, reader: Any) -> None:
-        self._readers[reader] = None
+        """
+        Only the poller asks for this, and it is looked at in any case.
+        """
 
     def removeReader(self, reader: Any) -> None:
-        self._readers.pop(reader, None)
-
-    def addWriter(self, writer: Any) -> None:
-        self._writers[writer] = None
-
-    def removeWriter(self, writer: Any) -> None:
-        self._writers.pop(writer, None)
+        """
+        See L{addReader}.
+        """
 
     def settle(self) -> None:
         """
@@ -88,7 +84,9 @@ class MemoryReactor(Clock):
         busy = True
         while busy:
             self.advance(0)
-            busy = self._events()
+            busy = bool(self._poll.poll(0))
+            if busy:
+                self.poller.doRead()
             for peer in list(self.peers):
                 busy = peer.carry() or busy
                 if peer.ended and peer.closed:
@@ -103,46 +101,6 @@ class MemoryReactor(Clock):
         while self.seconds() < end:
             self.advance(min(STEP, end - self.seconds()))
             self.settle()
-
-    def _events(self) -> bool:
-        poll = select.poll()
-        watched: dict[int, Any] = {}
-        for selectable in [*self._readers, *self._writers]:
-            wish = select.POLLIN if selectable in self._readers else 0
-            wish |= select.POLLOUT if selectable in self._writers else 0
-            watched[selectable.fileno()] = selectable
-            poll.register(selectable.fileno(), wish)
-        events = poll.poll(0)
-        for fileno, event in events:
-            selectable = watched[fileno]
-            if selectable in self._readers or selectable in self._writers:
-                self._serve(selectable, event)
-        return bool(events)
-
-    def _serve(self, selectable: Any, event: int) -> None:
-        """
-        As L{twisted.internet.posixbase} does it.
-        """
-        why: Any = None
-        reading = False
-        if event & _LOST and not event & select.POLLIN:
-            reading = selectable in self._readers
-            why = main.CONNECTION_DONE if reading else main.CONNECTION_LOST
-        else:
-            if event & select.POLLIN:
-                why = selectable.doRead()
-                reading = True
-            if why is None and event & select.POLLOUT and selectable in self._writers:
-                why = selectable.doWrite()
-                reading = False
-        if why is None:
-            return
-        self.removeReader(selectable)
-        if reading and why is main.CONNECTION_DONE:
-            selectable.readConnectionLost(Failure(why))
-        else:
-            self.removeWriter(selectable)
-            selectable.connectionLost(Failure(why))
 
 
 class MemoryTransport(EagerUNIXServer):

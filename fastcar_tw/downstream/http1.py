@@ -24,7 +24,7 @@ from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.forward.local import answer_locally
 from fastcar_tw.http.body import BodyReader, request_body_reader
-from fastcar_tw.http.errors import GatewayError, MessageError, error_response
+from fastcar_tw.http.errors import FastcarError, MessageError, error_response
 from fastcar_tw.http.head import find_head_end, parse_request_head
 from fastcar_tw.http.target import Origin
 from fastcar_tw.upstream.connection import UpstreamConnection
@@ -241,7 +241,7 @@ class DownstreamConnection:
             if self._buffer or self._paused:
                 self._next_request()
 
-    def failed(self, error: GatewayError) -> None:
+    def failed(self, error: FastcarError) -> None:
         """
         The exchange has failed, and nothing of a response has been queued.
         """

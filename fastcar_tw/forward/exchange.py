@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.http.body import chunk, last_chunk
-from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.http.errors import FastcarError, GatewayError
 from fastcar_tw.http.fields import split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
@@ -27,9 +27,6 @@ from fastcar_tw.wire import bytes_sent
 if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
     from fastcar_tw.forward.forwarder import Forwarder
-
-#: Bytes of a request that are kept in case it has to be sent again.
-MAX_REPLAY = 64 * 1024
 
 #: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
 _CONTENT_LENGTH = (b"content-length",)
@@ -67,7 +64,6 @@ class Exchange:
         "_named",
         "_out",
         "_replay",
-        "_retried",
         "_started",
         "_status",
         "_tunnel_ends",
@@ -105,7 +101,6 @@ class Exchange:
         self._replay: bytes | None = None
         self._waiting = False
         self._ended = False
-        self._retried = False
         self._chunk_response = False
         self._moved = 0
         self._status = 0
@@ -154,7 +149,6 @@ class Exchange:
         """
         connection = self._connection
         if connection is not None and self._out:
-            self._replay = None
             connection.send(b"".join(self._out))
             self._out.clear()
             self._set_deadline()
@@ -195,14 +189,21 @@ class Exchange:
             self._set_deadline()
             return
         connection = self._end()
+        by_client = not self.request_complete and not (connection and connection.full)
         if connection is not None:
             connection.abort()
-        if self.responded or not self.request_complete:
-            error = GatewayError(
+        if self.responded:
+            error = FastcarError(
                 504, "connection_read_timeout", f"{self.origin}: no byte moved for too long"
             )
+        elif by_client:
+            error = FastcarError(408, "http_request_error", "the request body took too long")
+        elif not self.request_complete:
+            error = FastcarError(
+                504, "connection_write_timeout", f"{self.origin}: the request is not read"
+            )
         else:
-            error = GatewayError(
+            error = FastcarError(
                 504, "http_response_timeout", f"{self.origin}: no response in time"
             )
         self._fail(error)
@@ -219,7 +220,8 @@ class Exchange:
         out = self._out
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        if connection.served and self.request_complete and len(data) <= MAX_REPLAY:
+        if not connection.fresh and self.request_complete:
+            # No more than was read at once, and the one attempt that may be in vain.
             self._replay = data
         self._connection = connection
         connection.start(self, data)
@@ -328,20 +330,19 @@ class Exchange:
         The connection has ended before the response did.
 
         The request is sent again, once and on a new connection, only if nothing of a response was
-        received, the connection had been used before (so that its origin may have closed it just
-        then), and either the request is idempotent or provably none of it was sent (RFC 9110
-        section 9.2.2).
+        received, the connection was not fresh (so that its origin may have closed it just then),
+        and either the request is idempotent or provably none of it was sent (RFC 9110 section
+        9.2.2).
 
         @param answered: some byte of a response was received.
         @param unsent: no byte of the request has left.
         """
         replay = self._replay
-        if answered or self._retried or replay is None or not (unsent or self._repeatable()):
+        if answered or replay is None or not (unsent or self._repeatable()):
             self._end()
             self._fail(error)
             return
         self._connection = None
-        self._retried = True
         self._replay = None
         self._out.append(replay)
         self._waiting = True
@@ -459,7 +460,7 @@ class Exchange:
             self._forwarder.pool.cancel(self.origin, self)
         return connection
 
-    def _fail(self, error: GatewayError) -> None:
+    def _fail(self, error: FastcarError) -> None:
         self._forwarder.failed(self._what(), error, self._forwarder.now() - self._started)
         if self.responded:
             self._downstream.abort()

@@ -80,6 +80,8 @@ class UpstreamConnection:
 
     @ivar origin: whom it leads to.
     @ivar served: how many exchanges it has begun.
+    @ivar fresh: it has served nobody and waited for nobody, so its origin has had no reason to
+        close it.
     """
 
     __slots__ = (
@@ -95,6 +97,7 @@ class UpstreamConnection:
         "_response_close",
         "_sent_before",
         "_wire",
+        "fresh",
         "origin",
         "served",
     )
@@ -102,6 +105,7 @@ class UpstreamConnection:
     def __init__(self, origin: Origin, owner: ConnectionOwner) -> None:
         self.origin = origin
         self.served = 0
+        self.fresh = True
         self._owner = owner
         self._wire: Wire | None = None
         self._exchange: UpstreamExchange | None = None
@@ -121,6 +125,13 @@ class UpstreamConnection:
     # From the exchange.
 
     @property
+    def full(self) -> bool:
+        """
+        The origin has not read what was written to it.
+        """
+        return self._full
+
+    @property
     def wire(self) -> Wire | None:
         """
         What carries the connection; None once it has ended.
@@ -137,6 +148,7 @@ class UpstreamConnection:
         assert wire is not None and self._exchange is None
         self._exchange = exchange
         self.served += 1
+        self.fresh = False
         self._responded = False
         self._interim = 0
         self._response_close = False

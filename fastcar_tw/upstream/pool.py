@@ -37,7 +37,7 @@ class Waiter(TypingProtocol):
 
     def connected(self, connection: UpstreamConnection) -> None:
         """
-        Here it is; C{connection.served} is above 0 when others have used it before.
+        Here it is; C{connection.fresh} tells whether it was opened for this.
         """
 
     def connect_failed(self, error: GatewayError) -> None:
@@ -165,6 +165,7 @@ class ConnectionPool(HTTPConnectionPool):
                 del self._waiting[connection.origin]
             waiter.connected(connection)
             return
+        connection.fresh = False
         surplus = self._idle.put(connection.origin, connection, self._clock.seconds())
         if surplus is not None:
             surplus.close()

@@ -341,6 +341,18 @@ class LifeTests(ProxyTestCase):
         self.proxy.reactor.settle()
         self.successResultOf(drained)
 
+    def test_drain_several(self) -> None:
+        """Draining is done when the last has gone."""
+        other = self.proxy.client()
+        for client in (self.client, other):
+            client.send(GET)
+        drained = self.proxy.forwarder.drain()
+        for origin in self.proxy.origins:
+            self.proxy.reactor.settle()
+            self.assertNoResult(drained)
+            origin.send(OK)
+        self.successResultOf(drained)
+
     def test_drain_nobody(self) -> None:
         """Without clients draining is done at once."""
         self.client.close()

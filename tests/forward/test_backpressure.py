@@ -81,6 +81,33 @@ class DownloadTests(ProxyTestCase):
         self.assertTrue(client.received.endswith(MUCH))
         self.assertTrue(client.ended_cleanly)
 
+    def test_last_response(self) -> None:
+        """A connection that ends with a response which has filled the buffer is closed when all
+        of it is read."""
+        client = self.proxy.client(capacity=8192)
+        client.pause()
+        client.send(request(b"/", b"Connection: close"))
+        body = bytes(2 * 65536 - 1000)
+        self.origin.send(response(b"200 OK", b"Content-Length: %d" % len(body), body=body))
+        self.assertFalse(self.origin.unsent or self.origin.transport.paused)
+        self.assertGreater(client.transport.buffered, 65536)
+        client.resume()
+        self.assertTrue(client.received.endswith(body))
+        self.assertTrue(client.ended_cleanly and client.closed)
+
+    def test_early_response(self) -> None:
+        """The same of a response that came before the request was complete: it is half-closed."""
+        client = self.proxy.client(capacity=8192)
+        client.pause()
+        client.send(request(b"/", b"Content-Length: 9", method=b"POST"))
+        body = bytes(2 * 65536 - 1000)
+        self.origin.send(response(b"200 OK", b"Content-Length: %d" % len(body), body=body))
+        self.assertGreater(client.transport.buffered, 65536)
+        client.resume()
+        self.assertTrue(client.received.endswith(body))
+        self.assertTrue(client.ended_cleanly)
+        self.assertFalse(client.closed)
+
     def test_next_client_is_not_paused(self) -> None:
         """An origin's connection is not left paused by the client before."""
         self.test_plain()

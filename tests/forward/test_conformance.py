@@ -134,7 +134,7 @@ class GeneratedTests(ProxyTestCase):
 
     def check(self, message: bytes) -> None:
         """Every line of a head is within the grammar, written as a sender should."""
-        self.assertFalse(message.startswith(b"\r\n"))
+        self.assertRegex(message, rb"^[!-~]")
         head = message.partition(b"\r\n\r\n")[0]
         for line in head.split(b"\r\n")[1:]:
             self.assertTrue(FIELD_LINE.fullmatch(line), line)
@@ -302,6 +302,13 @@ class SharingTests(ProxyTestCase):
         self.assertEqual(len(self.proxy.origins), 2)
         self.exchange()
         self.assertEqual(len(self.proxy.origins), 2)
+
+    def test_close_is_not_announced_to_origins(self) -> None:
+        """Origins are asked alike, whether or not a connection will be kept (RFC 9112 section 9.6,
+        deliberate)."""
+        self.start(max_idle_per_origin=0)
+        self.assertEqual(self.exchange(request(b"/", b"Connection: close"))[0], GET)
+        self.assertTrue(self.origin.closed)
 
     def test_origins_are_reached_over_tcp_only(self) -> None:
         """No request can come back to the UNIX socket: origins are reached over TCP (RFC 9110

@@ -100,7 +100,7 @@ class RetryTests(ProxyTestCase):
         self.assertEqual(answer(self.client.received).status, 502)
 
     def test_key_with_large_body(self) -> None:
-        """A body that is too large to be kept neither."""
+        """A body that is more than one read neither."""
         asked = request(b"/", KEY, method=b"POST", body=bytes(70000))
         self.client.send(asked)
         self.first.close()

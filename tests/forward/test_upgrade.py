@@ -254,3 +254,18 @@ class TunnelTests(ProxyTestCase):
         self.assertEqual(client.take(), b"more")
         origin.end()
         self.assertTrue(client.ended_cleanly and client.closed and origin.closed)
+
+    def test_tls_end_in_two_steps(self) -> None:
+        """The end of what carries it, coming later than close_notify, changes nothing."""
+        for index in (0, 1):
+            ends = self.tls_tunnel()
+            first, second = ends[index], ends[1 - index]
+            assert first.machine is not None
+            first.send_raw(first.machine.shutdown())
+            self.assertTrue(second.ended_cleanly)
+            first.end(notify=False)
+            self.assertFalse(first.closed or second.closed)
+            second.send(b"more")
+            self.assertEqual(first.take(), b"more")
+            second.end()
+            self.assertTrue(first.ended_cleanly and first.closed and second.closed)
