@@ -21,6 +21,12 @@ class Wire(Protocol):
 
     protocol: Any
 
+    @property
+    def bytes_sent(self) -> int:
+        """
+        How many bytes the kernel has taken so far; below TLS, of ciphertext.
+        """
+
     def write(self, data: bytes) -> None: ...
 
     def registerProducer(self, producer: Any, streaming: bool) -> None: ...
@@ -38,14 +44,6 @@ class Wire(Protocol):
     def abortConnection(self) -> None: ...
 
     def getHandle(self) -> Any: ...
-
-
-def bytes_sent(wire: Wire) -> int | None:
-    """
-    How many bytes the kernel has taken from a wire so far; None where the wire does not count.
-    """
-    count: int | None = getattr(wire, "bytes_sent", None)
-    return count
 
 
 def acknowledge(wire: Wire) -> None:

@@ -28,7 +28,7 @@ from fastcar_tw.http.errors import FastcarError, MessageError, error_response
 from fastcar_tw.http.head import find_head_end, parse_request_head
 from fastcar_tw.http.target import Origin
 from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.wire import Wire, bytes_sent, hung_up
+from fastcar_tw.wire import Wire, hung_up
 
 #: Bytes of pipelined requests held while one is being answered; then the client has to wait.
 MAX_EARLY = 64 * 1024
@@ -196,9 +196,9 @@ class DownstreamConnection:
 
     def sent(self) -> int:
         """
-        Bytes the kernel has taken for the client, as far as they are counted.
+        Bytes the kernel has taken for the client.
         """
-        return (bytes_sent(self._wire) or 0) if self._wire is not None else 0
+        return self._wire.bytes_sent if self._wire is not None else 0
 
     def end_output(self) -> None:
         """

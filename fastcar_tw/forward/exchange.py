@@ -22,7 +22,6 @@ from fastcar_tw.http.fields import split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
 from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.wire import bytes_sent
 
 if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
@@ -445,9 +444,7 @@ class Exchange:
 
     def _bytes_moved(self) -> int:
         connection = self._connection
-        wire = connection.wire if connection is not None else None
-        upstream = bytes_sent(wire) if wire is not None else None
-        return self._downstream.sent() + (upstream or 0)
+        return self._downstream.sent() + (connection.sent() if connection is not None else 0)
 
     def _end(self) -> UpstreamConnection | None:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Set
+from functools import lru_cache
 
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.grammar import FIELD_LINES, special_fields
@@ -107,16 +108,19 @@ def without_fields(lines: bytes, names: Container[bytes]) -> bytes:
     )
 
 
-def named_fields(options: list[bytes]) -> Set[bytes]:
+@lru_cache(256)
+def connection_options(value: bytes) -> tuple[Set[bytes], Set[bytes]]:
     """
-    The fields that Connection options name, beyond the common ones.
+    The options of a Connection field in lower case, and the fields among them that are to be cut
+    out beyond the common ones.
 
     @raise MessageError: a field that cannot be hop-by-hop is named.
     """
-    named = frozenset(options) - _COMMON_OPTIONS
+    options = frozenset(split_list(value))
+    named = options - _COMMON_OPTIONS
     if named & _NEVER_HOP_BY_HOP:
         raise MessageError("Connection names a field that is not hop-by-hop")
-    return named
+    return options, named
 
 
 def check_trailers(lines: bytes) -> None:

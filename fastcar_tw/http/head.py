@@ -21,7 +21,7 @@ from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.fields import (
     REQUEST_FIELDS,
     RESPONSE_FIELDS,
-    named_fields,
+    connection_options,
     scan,
     split_list,
     without_fields,
@@ -214,7 +214,7 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
     head.host = found.get(b"host", b"")
     _judge_framing(head, found)
     if b"connection" in found:
-        _judge_request_connection(head, split_list(found[b"connection"]), found)
+        _judge_request_connection(head, found)
     if b"expect" in found and head.version == 10:
         # RFC 9110 section 10.1.1: to be ignored, and the next hop would not know.
         head.fields = without_fields(head.fields, (b"expect",))
@@ -226,12 +226,10 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
         head.connection_auth = found[b"authorization"].lower().startswith(_CONNECTION_AUTH)
 
 
-def _judge_request_connection(
-    head: RequestHead, options: list[bytes], found: dict[bytes, bytes]
-) -> None:
+def _judge_request_connection(head: RequestHead, found: dict[bytes, bytes]) -> None:
+    options, head.named = connection_options(found[b"connection"])
     if b"close" in options:
         head.close = True
-    head.named = named_fields(options)
     if head.named:
         head.fields = without_fields(head.fields, head.named)
     if b"upgrade" in options and b"upgrade" in found and head.version == 11:
@@ -244,13 +242,12 @@ def _judge_request_connection(
 def _judge_response(head: ResponseHead, found: dict[bytes, bytes]) -> None:
     _judge_framing(head, found)
     if b"connection" in found:
-        options = split_list(found[b"connection"])
+        options, head.named = connection_options(found[b"connection"])
         # RFC 9112 section 9.3: close wins.
         if b"close" in options:
             head.close = True
         elif b"keep-alive" in options:
             head.close = False
-        head.named = named_fields(options)
         if head.named:
             head.fields = without_fields(head.fields, head.named)
     if head.status in (101, 426):

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.tls.machine import TLSError, TLSMachine
-from fastcar_tw.wire import Wire, acknowledge, bytes_sent, hung_up
+from fastcar_tw.wire import Wire, acknowledge, hung_up
 
 
 @implementer(IHalfCloseableProtocol)
@@ -134,11 +134,11 @@ class TLSLayer:
     # As a transport.
 
     @property
-    def bytes_sent(self) -> int | None:
+    def bytes_sent(self) -> int:
         """
         Of the transport: bytes of ciphertext taken by the kernel.
         """
-        return bytes_sent(self.transport) if self.transport is not None else None
+        return self.transport.bytes_sent if self.transport is not None else 0
 
     def write(self, data: bytes) -> None:
         if self.transport is None or self._ended:

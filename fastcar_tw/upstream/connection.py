@@ -21,7 +21,7 @@ from fastcar_tw.http.body import BodyReader, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.target import Origin
-from fastcar_tw.wire import Wire, acknowledge, bytes_sent
+from fastcar_tw.wire import Wire, acknowledge
 
 #: Interim responses in front of one response; more is an attack.
 MAX_INTERIM = 32
@@ -116,7 +116,7 @@ class UpstreamConnection:
         self._response_close = False
         self._responded = False
         self._interim = 0
-        self._sent_before: int | None = None
+        self._sent_before = 0
 
     def __repr__(self) -> str:
         state = "closed" if self._wire is None else "busy" if self._exchange else "idle"
@@ -132,11 +132,17 @@ class UpstreamConnection:
         return self._full
 
     @property
-    def wire(self) -> Wire | None:
+    def alive(self) -> bool:
         """
-        What carries the connection; None once it has ended.
+        The connection has not ended.
         """
-        return self._wire
+        return self._wire is not None
+
+    def sent(self) -> int:
+        """
+        Bytes the kernel has taken for the origin.
+        """
+        return self._wire.bytes_sent if self._wire is not None else 0
 
     def start(self, exchange: UpstreamExchange, data: bytes) -> None:
         """
@@ -152,7 +158,7 @@ class UpstreamConnection:
         self._responded = False
         self._interim = 0
         self._response_close = False
-        self._sent_before = bytes_sent(wire)
+        self._sent_before = wire.bytes_sent
         wire.write(data)
 
     def send(self, data: bytes) -> None:
@@ -377,8 +383,7 @@ class UpstreamConnection:
     def _fail(self, error: GatewayError, *, answered: bool) -> None:
         exchange = self._exchange
         self._exchange = None
-        sent = bytes_sent(self._wire) if self._wire is not None else None
-        unsent = sent is not None and sent == self._sent_before
+        unsent = self._wire is not None and self._wire.bytes_sent == self._sent_before
         self._end(abort=True)
         if exchange is not None:
             exchange.upstream_failed(error, answered=answered, unsent=unsent)

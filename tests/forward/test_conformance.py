@@ -392,3 +392,14 @@ class EndTests(ProxyTestCase):
             peer.send(OK)
             self.assertNotIn(b"GET", peer.received)
             self.assertEqual(answer(client.received).status, 502)
+
+    def test_handshake_is_not_tried_again(self) -> None:
+        """An origin whose handshake fails is not asked again with less (RFC 8446 section D.1)."""
+        self.proxy.accepting = False
+        client = self.proxy.tls_client()
+        client.send(GET)
+        # handshake_failure, as of a server of old versions only
+        self.proxy.connects[0].accept(plain=True).send(b"\x15\x03\x01\x00\x02\x02\x28")
+        self.assertEqual(answer(client.received).status, 502)
+        self.proxy.elapse(60)
+        self.assertEqual(len(self.proxy.connects), 1)

@@ -253,4 +253,4 @@ class ConnectionTests(SynchronousTestCase):
         self.connection.end_output()
         self.reactor.settle()
         self.assertEqual(self.origin.received, b"")
-        self.assertIsNone(self.connection.wire)
+        self.assertFalse(self.connection.alive)
