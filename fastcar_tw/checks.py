@@ -1,44 +1,46 @@
-"""The rules for the values of a `Config`, one check a field, and the error they raise.
+"""
+The rules for the values of a L{Config<fastcar_tw.config.Config>}, one check a field, and the error
+they raise.
 
 A check takes the field's name and the value given, whatever its type, and returns the value to
-keep or raises `ConfigError`. Every rule about a value stands here, whoever supplies it: the
-command line passes on text that it cannot convert, and the check refuses it.
+keep or raises L{ConfigError}.  All values are judged here, whoever supplies them: the command line
+passes on text that it cannot convert, and the check refuses it.  What a file, an origin or a path
+must be is known to the module that uses it; the check asks there.
 """
 
 from __future__ import annotations
 
 import grp
-import ipaddress
 import os
 import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cryptography import x509
-from OpenSSL import SSL
+from fastcar_tw.downstream import socketfile
+from fastcar_tw.http.grammar import TOKEN
+from fastcar_tw.tls.server_contexts import CertificateFileError, KeyFileError, ServerContexts
+from fastcar_tw.tls.trust import TrustError, check_ca_file, parse_origin
 
 __all__ = ["CHECKS", "ConfigError", "check_cert_and_key", "option_name"]
 
-#: Longest path of a UNIX socket: ``sockaddr_un.sun_path`` without its final NUL, in bytes.
-MAX_SOCKET_PATH = 107
-
-# RFC 9110 section 5.6.2: token = 1*tchar.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_HOST_PORT = re.compile(r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?")
-
 
 def option_name(field: str) -> str:
-    """Return the command-line option of a `Config` field: ``--insecure-origin``."""
+    """
+    @return: the command-line option of a field: C{--insecure-origin}.
+    """
     singular = "insecure_origin" if field == "insecure_origins" else field
     return "--" + singular.replace("_", "-")
 
 
 class ConfigError(ValueError):
-    """A value of the configuration is not usable; the message is one line.
+    """
+    A value of the configuration is not usable.  The message is one line.
 
-    `field` names the field of `Config`, `value` is what it was given, `expected` says what would
-    do, and `reason`, where there is one, what the system or OpenSSL said about it.
+    @ivar field: the name of the field.
+    @ivar value: what it was given.
+    @ivar expected: what would do.
+    @ivar reason: where there is one, what the system or OpenSSL said about it.
     """
 
     def __init__(self, field: str, value: object, expected: str, reason: str = "") -> None:
@@ -58,11 +60,13 @@ def _path(field: str, value: object, expected: str = "a path") -> str:
 
 
 def _socket_path(field: str, value: object) -> str:
-    expected = f"a path of at most {MAX_SOCKET_PATH} bytes"
+    expected = "the path of a UNIX socket"
     path = _path(field, value, expected)
-    size = len(os.fsencode(path))
-    if size > MAX_SOCKET_PATH:
-        raise ConfigError(field, value, expected, f"as an absolute path it has {size}")
+    try:
+        socketfile.check_path(path)
+    except socketfile.SocketPathError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise ConfigError(field, value, expected, reason) from None
     return path
 
 
@@ -76,14 +80,13 @@ def _directory(field: str, value: object) -> str | None:
 
 
 def _optional_file(field: str, value: object) -> str | None:
-    return None if value is None else _readable_file(field, value, "a readable PEM file")[0]
-
-
-def _readable_file(field: str, value: object, expected: str) -> tuple[str, bytes]:
+    if value is None:
+        return None
+    expected = "a readable PEM file"
     path = _path(field, value, expected)
     try:
-        with open(path, "rb") as file:
-            return path, file.read()
+        with open(path, "rb"):
+            return path
     except OSError as error:
         raise ConfigError(field, value, expected, error.strerror or "") from None
 
@@ -93,12 +96,11 @@ def _ca_files(field: str, value: object) -> tuple[str, ...]:
 
 
 def _ca_file(field: str, value: object) -> str:
-    expected = "a readable file of PEM certificates"
-    path, content = _readable_file(field, value, expected)
+    path = _path(field, value, "a readable file of PEM certificates")
     try:
-        x509.load_pem_x509_certificates(content)
-    except ValueError:
-        raise ConfigError(field, value, expected, "no valid certificate in it") from None
+        check_ca_file(path)
+    except TrustError as error:
+        raise ConfigError(field, value, error.expected, error.reason) from None
     return path
 
 
@@ -107,21 +109,15 @@ def _origins(field: str, value: object) -> tuple[str, ...]:
 
 
 def _origin(field: str, value: object) -> str:
-    expected = "HOST or HOST:PORT, an IPv6 address in brackets"
-    match = _HOST_PORT.fullmatch(value.lower()) if isinstance(value, str) else None
-    if match is None:
-        raise ConfigError(field, value, expected)
-    host, port = match["host"], match["port"]
-    if host.startswith("["):
-        try:
-            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
-        except ValueError:
-            raise ConfigError(field, value, expected, "not an IPv6 address") from None
-    if port is None:
-        return host
-    if not 1 <= int(port) <= 65535:
-        raise ConfigError(field, value, expected, "ports go from 1 to 65535")
-    return f"{host}:{int(port)}"
+    if not isinstance(value, str):
+        raise ConfigError(field, value, "HOST or HOST:PORT")
+    try:
+        host, port = parse_origin(value)
+    except TrustError as error:
+        raise ConfigError(field, value, error.expected) from None
+    if ":" in host:
+        host = f"[{host}]"
+    return host if port is None else f"{host}:{port}"
 
 
 def _several(field: str, value: object, expected: str) -> Iterable[object]:
@@ -180,7 +176,7 @@ def _count(field: str, value: object) -> int:
 def _token(field: str, value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(TOKEN, value.encode("ascii", "replace")):
         raise ConfigError(field, value, "a token of RFC 9110: letters, digits and !#$%&'*+-.^_`|~")
     return value
 
@@ -192,35 +188,26 @@ def _flag(field: str, value: object) -> bool:
 
 
 def check_cert_and_key(cert: str | None, key: str | None) -> None:
-    """See that the pair is complete and that OpenSSL accepts it as a server's."""
+    """
+    See that the pair is complete and that OpenSSL accepts it as a server's.
+
+    @raise ConfigError: if not.
+    """
     if cert is None and key is None:
         return
     if key is None:
         raise ConfigError("key", key, "the private key of --cert; the two go together")
     if cert is None:
         raise ConfigError("cert", cert, "the certificate of --key; the two go together")
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    # Without a callback OpenSSL would ask for a pass phrase on the terminal.
-    context.set_passwd_cb(lambda *_: b"")
     try:
-        context.use_certificate_chain_file(cert)
-    except SSL.Error as error:
-        raise ConfigError("cert", cert, "a PEM certificate chain", _openssl(error)) from None
-    try:
-        context.use_privatekey_file(key)
-        context.check_privatekey()
-    except SSL.Error as error:
-        expected = f"the unencrypted PEM private key of {cert}"
-        raise ConfigError("key", key, expected, _openssl(error)) from None
+        ServerContexts.from_files(cert, key)
+    except KeyFileError as error:
+        raise ConfigError("key", key, error.expected, error.reason) from None
+    except CertificateFileError as error:
+        raise ConfigError("cert", cert, error.expected, error.reason) from None
 
 
-def _openssl(error: SSL.Error) -> str:
-    """Return the last reason in an OpenSSL error: pairs of (library, function, reason)."""
-    queue = error.args[0] if error.args else None
-    return str(queue[-1][-1]) if queue else ""
-
-
-#: The check of each field of `Config`.
+#: The check of each field.
 CHECKS: dict[str, Callable[[str, Any], object]] = {
     "unix": _socket_path,
     "cert": _optional_file,

@@ -27,6 +27,12 @@ class Wire(Protocol):
         How many bytes the kernel has taken so far; below TLS, of ciphertext.
         """
 
+    @property
+    def unsent(self) -> int:
+        """
+        How many bytes are written but not yet taken by the kernel.
+        """
+
     def write(self, data: bytes) -> None: ...
 
     def registerProducer(self, producer: Any, streaming: bool) -> None: ...

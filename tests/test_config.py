@@ -338,6 +338,11 @@ class TrustTests(ConfigCase):
             "*",
             "a b",
             "host\n",
+            "a..b",
+            "-a.example",
+            "1.2.3",
+            "[fe80::1%eth0]",
+            "\N{KELVIN SIGN}.example",
             "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example",
             443,
         ):

@@ -5,7 +5,7 @@ Theory of operation: what arrives goes to C{_receive}, a bound method that is th
 
     head ──► body ──► early ──► head        a message, then waiting for its response, then the next
       │        │        └─────► tunnel      after 101
-      └────────┴──────────────► discard     after the last response, while the client still sends
+      └────────┴──────────────► ignore      after the last response, while the client still sends
 
 Writing is corked: an exchange queues what belongs together and flushes once, so that a response
 which came in one piece leaves in one piece.  The connection is registered as the producer of its
@@ -54,6 +54,7 @@ class DownstreamConnection:
         "_exchange",
         "_forwarder",
         "_full",
+        "_head_begun",
         "_input_ended",
         "_looking",
         "_out",
@@ -82,6 +83,7 @@ class DownstreamConnection:
         self._receive: _Receive = self._receive_head
         self._buffer = bytearray()
         self._searched = 0
+        self._head_begun = False
         self._reader: BodyReader | None = None
         self._out: list[bytes] = []
         self._full = False
@@ -105,12 +107,9 @@ class DownstreamConnection:
         # Told twice inside TLS: by close_notify, and by the end of what carries it.
         self._input_ended = True
         exchange = self._exchange
-        if (
-            exchange is None
-            or not exchange.request_complete
-            or self._wire is None
-            or hung_up(self._wire)
-        ):
+        if self._wire is None or (exchange is None and self._held()):
+            return
+        if exchange is None or not exchange.request_complete or hung_up(self._wire):
             self._lose(abort=exchange is not None)
         elif exchange.tunnelling:
             exchange.downstream_end()
@@ -194,6 +193,13 @@ class DownstreamConnection:
             self._paused = False
             self._wire.resumeProducing()
 
+    @property
+    def input_ended(self) -> bool:
+        """
+        The client will send no more.
+        """
+        return self._input_ended
+
     def sent(self) -> int:
         """
         Bytes the kernel has taken for the client.
@@ -233,6 +239,7 @@ class DownstreamConnection:
             self._lose(abort=False)
         else:
             self.deadline = self._forwarder.keepalive_deadline()
+            self._head_begun = False
             if self._full:
                 # Nothing more is done for a client that does not read.
                 self._receive = self._receive_early
@@ -295,12 +302,25 @@ class DownstreamConnection:
             elif end < 0:
                 self._buffer += data
                 self._searched = len(data)
-                self.deadline = self._forwarder.client_deadline()
+                self._begin_head()
             return
-        if not self._buffer:
-            self.deadline = self._forwarder.client_deadline()
         self._buffer += data
+        self._begin_head()
         self._next_request()
+
+    def _held(self) -> bool:
+        """
+        Whether there may be requests that are served when the client reads again.
+        """
+        return self._full and bool(self._buffer) and not self._closing
+
+    def _begin_head(self) -> None:
+        """
+        Some of a request's head is there, if only an empty line: the rest has to come in time.
+        """
+        if not self._head_begun:
+            self._head_begun = True
+            self.deadline = self._forwarder.client_deadline()
 
     def _next_request(self) -> None:
         """
@@ -341,6 +361,7 @@ class DownstreamConnection:
             self._begin(data, end)
         elif end < 0:
             self._searched = len(buffer)
+            self._begin_head()
         return end > 0
 
     def _head_end(self, data: bytes | bytearray, searched: int) -> int:

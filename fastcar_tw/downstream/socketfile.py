@@ -39,7 +39,7 @@ def prepare(path: str) -> None:
     SocketPathError if the path is too long, its directory is missing or not writable, or
     something other than a socket is there (which is never deleted).
     """
-    _check_length(path)
+    check_path(path)
     directory = os.path.dirname(path) or "."
     if not os.path.isdir(directory):
         raise SocketPathError(f"{path}: {directory} is not an existing directory")
@@ -56,13 +56,19 @@ def prepare(path: str) -> None:
         _unlink_stale(path, found)
 
 
-def _check_length(path: str) -> None:
+def check_path(path: str) -> None:
+    """
+    See that a path can be a UNIX socket's at all, whatever is there now.
+
+    @raise SocketPathError: if it is empty, not of a file, or too long.
+    """
     length = len(os.fsencode(path))
     if not path or "\0" in path:
         raise SocketPathError(f"{path!r}: expected the path of a file")
     if length > MAX_PATH_LENGTH:
         raise SocketPathError(
-            f"{path}: {length} bytes long, but a UNIX socket's path has at most {MAX_PATH_LENGTH}"
+            f"{path}: {length} bytes long, but a UNIX socket's path has "
+            f"at most {MAX_PATH_LENGTH} bytes"
         )
 
 
@@ -101,7 +107,7 @@ def _unlink_stale(path: str, found: os.stat_result) -> None:
     """Unlink the socket that was C{found}, but not one that another process put there since."""
     try:
         now = os.lstat(path)
-        if (now.st_dev, now.st_ino) == (found.st_dev, found.st_ino):
+        if _identity(now) == _identity(found):
             os.unlink(path)
     except FileNotFoundError:
         pass
@@ -109,6 +115,11 @@ def _unlink_stale(path: str, found: os.stat_result) -> None:
         raise SocketPathError(
             f"{path}: cannot remove the stale socket: {reason.strerror}"
         ) from reason
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    # The number alone may have been given to a new file at once.
+    return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def set_group(path: str, name: str) -> None:

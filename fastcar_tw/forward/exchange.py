@@ -54,6 +54,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_answering",
         "_chunk_response",
         "_connection",
         "_downstream",
@@ -100,6 +101,7 @@ class Exchange:
         self._replay: bytes | None = None
         self._waiting = False
         self._ended = False
+        self._answering = False
         self._chunk_response = False
         self._moved = 0
         self._status = 0
@@ -261,6 +263,7 @@ class Exchange:
             self._downstream.queue(
                 b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (head.status, head.reason, fields, via)
             )
+        self._answering = True
 
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
@@ -322,7 +325,10 @@ class Exchange:
         """
         if not self._ended:
             self._downstream.flush()
-            self._set_deadline()
+            # Bytes of a head are no answer yet: they do not move its deadline.
+            if self.responded or self._answering:
+                self._answering = False
+                self._set_deadline()
 
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
         """
@@ -385,6 +391,8 @@ class Exchange:
         sent_early = self._downstream.start_tunnel()
         if sent_early:
             connection.send(sent_early)
+        if self._downstream.input_ended:
+            self.downstream_end()
 
     def tunnel_request(self, data: bytes) -> None:
         """
@@ -465,7 +473,8 @@ class Exchange:
             self._downstream.failed(error)
 
     def _what(self) -> str:
-        return f"{self.request.method.decode('ascii')} {self.origin}"
+        # A method may be of any length.
+        return f"{self.request.method[:32].decode('ascii')} {self.origin}"
 
     def _log_success(self) -> None:
         self._forwarder.log.info(

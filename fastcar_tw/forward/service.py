@@ -8,7 +8,7 @@ import os
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet import defer
+from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -120,12 +120,14 @@ class ForwardService(Service):
         )
         drained = self.forwarder.drain()
         drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
-        return defer.DeferredList([stopped, drained]).addCallback(lambda _: self._finish())
+        return defer.DeferredList([stopped, drained]).addCallback(self._finish)
 
-    def _finish(self) -> None:
+    def _finish(self, _: object) -> Deferred[None]:
         self.forwarder.deadlines.stop()
         self.forwarder.abort()
         self._pool.abort()
+        # Aborted connections end in the next turn.
+        return task.deferLater(self._reactor, 0, lambda: None)
 
     def _listen(self) -> None:
         path = self._config.unix
@@ -142,10 +144,12 @@ class ForwardService(Service):
         try:
             if self._config.socket_group is not None:
                 socketfile.set_group(path, self._config.socket_group)
-        except socketfile.SocketPathError:
+            os.chmod(path, self._config.socket_mode)
+        except Exception:
+            self._port = None
+            ports[0].stopListening()
             os.unlink(path)
             raise
-        os.chmod(path, self._config.socket_mode)
 
     def _server_contexts(self) -> ServerContexts:
         config = self._config

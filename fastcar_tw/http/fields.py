@@ -57,6 +57,10 @@ RESPONSE_FIELDS = special_fields(
 #: Fields a Connection option may not name: without them the message would mean something else.
 _NEVER_HOP_BY_HOP = frozenset((b"content-length", b"host"))
 
+#: Connection options in a message, and bytes of a Connection value whose meaning is remembered.
+MAX_OPTIONS = 64
+MAX_REMEMBERED = 64
+
 _COMMON_OPTIONS: Set[bytes] = HOP_BY_HOP | {b"close", b""}
 
 
@@ -108,19 +112,28 @@ def without_fields(lines: bytes, names: Container[bytes]) -> bytes:
     )
 
 
-@lru_cache(256)
 def connection_options(value: bytes) -> tuple[Set[bytes], Set[bytes]]:
     """
     The options of a Connection field in lower case, and the fields among them that are to be cut
     out beyond the common ones.
 
-    @raise MessageError: a field that cannot be hop-by-hop is named.
+    @raise MessageError: a field that cannot be hop-by-hop is named, or there are too many.
     """
+    return _remembered(value) if len(value) <= MAX_REMEMBERED else _connection_options(value)
+
+
+def _connection_options(value: bytes) -> tuple[Set[bytes], Set[bytes]]:
+    if value.count(b",") >= MAX_OPTIONS:
+        raise MessageError(f"more than {MAX_OPTIONS} Connection options")
     options = frozenset(split_list(value))
     named = options - _COMMON_OPTIONS
     if named & _NEVER_HOP_BY_HOP:
         raise MessageError("Connection names a field that is not hop-by-hop")
     return options, named
+
+
+#: Nearly all messages have one of a few values.
+_remembered = lru_cache(256)(_connection_options)
 
 
 def check_trailers(lines: bytes) -> None:

@@ -90,6 +90,23 @@ class TLSError(Exception):
         self.certificate_error = certificate_error
 
 
+class UnusableValueError(ValueError):
+    """
+    A value of the configuration is of no use to TLS.
+
+    @ivar expected: what would do.
+    @ivar reason: where there is one, what the system or OpenSSL said about it.
+    """
+
+    def __init__(self, given: str, expected: str, reason: str = "") -> None:
+        """
+        @param given: how the message names the value.
+        """
+        super().__init__(f"{given}: expected {expected}{f' ({reason})' if reason else ''}")
+        self.expected = expected
+        self.reason = reason
+
+
 def note_verify_failure(
     connection: SSL.Connection, certificate: Any, error: int, depth: int, ok: int
 ) -> bool:

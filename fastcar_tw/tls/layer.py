@@ -18,6 +18,10 @@ from zope.interface import implementer
 from fastcar_tw.tls.machine import TLSError, TLSMachine
 from fastcar_tw.wire import Wire, acknowledge, hung_up
 
+#: Bytes a peer may make us answer to its TLS messages after the handshake: some hundred key
+#: updates. No back-pressure applies to them.
+MAX_UNASKED = 16 * 1024
+
 
 @implementer(IHalfCloseableProtocol)
 class TLSLayer:
@@ -30,13 +34,14 @@ class TLSLayer:
     @ivar machine: the TLS state.
     """
 
-    __slots__ = ("_ended", "_shaken", "machine", "protocol", "transport")
+    __slots__ = ("_ended", "_shaken", "_unasked", "machine", "protocol", "transport")
 
     def __init__(self, machine: TLSMachine) -> None:
         self.machine = machine
         self.protocol: Any = None
         self.transport: Wire | None = None
         self._shaken = False
+        self._unasked = 0
         self._ended = False
 
     def handshaken(self) -> None:
@@ -129,6 +134,11 @@ class TLSLayer:
     def _write_outgoing(self) -> None:
         outgoing = self.machine.outgoing()
         if outgoing and self.transport is not None:
+            if self._shaken:
+                self._unasked += len(outgoing)
+                if self._unasked > MAX_UNASKED:
+                    self.transport.abortConnection()
+                    return
             self.transport.write(outgoing)
 
     # As a transport.
@@ -139,6 +149,13 @@ class TLSLayer:
         Of the transport: bytes of ciphertext taken by the kernel.
         """
         return self.transport.bytes_sent if self.transport is not None else 0
+
+    @property
+    def unsent(self) -> int:
+        """
+        Of the transport: bytes of ciphertext not yet taken by the kernel.
+        """
+        return self.transport.unsent if self.transport is not None else 0
 
     def write(self, data: bytes) -> None:
         if self.transport is None or self._ended:

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fastcar_tw.http.target import ip_literal
 from fastcar_tw.tls.ca_store import CAStore, LocalCAError
-from fastcar_tw.tls.names import address_of, is_dns_name
+from fastcar_tw.tls.names import is_dns_name
 
 __all__ = ["LEAF_LIFETIME", "LocalCA", "LocalCAError"]
 
@@ -145,7 +146,7 @@ def _key_usage(**used: bool) -> x509.KeyUsage:
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    address = address_of(name)
+    address = ip_literal(name)
     if address is not None:
         return x509.IPAddress(address)
     if not is_dns_name(name):

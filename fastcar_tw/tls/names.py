@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
-__all__ = ["Address", "address_of", "is_dns_name", "normal_host"]
+from fastcar_tw.http.target import ip_literal
 
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+__all__ = ["is_dns_name", "normal_host"]
 
 # RFC 1123 section 2.1 labels, and the underscore that names of containers and services have.
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -24,18 +23,10 @@ def is_dns_name(name: str) -> bool:
     return not labels[-1].isdigit() and all(_LABEL.fullmatch(label) for label in labels)
 
 
-def address_of(host: str) -> Address | None:
-    """The IP address that `host` (without brackets) spells, or None."""
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None
-
-
 def normal_host(host: str) -> str:
     """One spelling for each host: lower case, no brackets, no final dot, shortest IPv6 form."""
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     host = host.lower()
-    address = address_of(host)
+    address = ip_literal(host)
     return str(address) if address is not None else host.removesuffix(".")

@@ -8,15 +8,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 
+from fastcar_tw.http.target import ip_literal
+from fastcar_tw.tls.errors import UnusableValueError
 from fastcar_tw.tls.local_ca import LEAF_LIFETIME, LocalCA
 from fastcar_tw.tls.machine import TLSMachine
-from fastcar_tw.tls.names import address_of, is_dns_name
+from fastcar_tw.tls.names import is_dns_name
 from fastcar_tw.tls.policy import new_context
 
-__all__ = ["CertificateFileError", "ServerContexts"]
+__all__ = ["CertificateFileError", "KeyFileError", "ServerContexts"]
 
 #: For clients without SNI, or with one that is no name.
 DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -27,8 +30,16 @@ _TLS12_CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _TLS13_CIPHERS = b"TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
 
 
-class CertificateFileError(ValueError):
-    """A certificate or key file is not usable; the message names it and what was expected."""
+class CertificateFileError(UnusableValueError):
+    """
+    A certificate file is not usable.
+    """
+
+
+class KeyFileError(CertificateFileError):
+    """
+    A key file is not usable, or not with its certificate.
+    """
 
 
 class ServerContexts:
@@ -43,10 +54,9 @@ class ServerContexts:
         context = _server_context()
         try:
             context.use_certificate_chain_file(cert)
-        except SSL.Error:
-            raise CertificateFileError(
-                f"{cert}: expected a readable PEM certificate chain, the server's own first"
-            ) from None
+        except SSL.Error as error:
+            expected = "a PEM certificate chain, the server's own first"
+            raise CertificateFileError(cert, expected, _openssl_reason(error)) from None
         _use_key_file(context, cert, key)
         return cls(context)
 
@@ -108,7 +118,7 @@ class LeafCache:
 def _server_name(sni: bytes) -> str:
     """The name to mint a leaf for; empty if it is none."""
     name = sni.decode("latin-1").lower().removesuffix(".")
-    return name if is_dns_name(name) or address_of(name) is not None else ""
+    return name if is_dns_name(name) or ip_literal(name) is not None else ""
 
 
 def _server_context() -> SSL.Context:
@@ -130,15 +140,23 @@ def _select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
 
 
 def _use_key_file(context: SSL.Context, cert: str, key: str) -> None:
-    expected = f"{key}: expected a readable, unencrypted PEM private key"
+    expected = f"the unencrypted PEM private key of {cert}"
     try:
         with open(key, "rb") as file:
             loaded = serialization.load_pem_private_key(file.read(), None)
         context.use_privatekey(loaded)  # type: ignore[arg-type]
         context.check_privatekey()
     except OSError as error:
-        raise CertificateFileError(f"{expected} ({error.strerror})") from None
-    except (ValueError, TypeError):  # TypeError: it is encrypted, or of no kind TLS has
-        raise CertificateFileError(expected) from None
-    except SSL.Error:
-        raise CertificateFileError(f"{key}: expected the private key of {cert}") from None
+        raise KeyFileError(key, expected, error.strerror or "") from None
+    except SSL.Error as error:
+        raise KeyFileError(key, expected, _openssl_reason(error)) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: encrypted, or not for TLS
+        raise KeyFileError(key, expected) from None
+
+
+def _openssl_reason(error: SSL.Error) -> str:
+    """
+    The first reason in OpenSSL's queue, of (library, function, reason); those after it say where.
+    """
+    queue = error.args[0] if error.args else None
+    return str(queue[0][2]) if queue else ""

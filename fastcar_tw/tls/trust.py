@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 
 from cryptography import x509
 from OpenSSL import SSL, crypto
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
-from fastcar_tw.tls.errors import TLSError, note_verify_failure
+from fastcar_tw.http.grammar import AUTHORITY
+from fastcar_tw.http.target import ip_literal
+from fastcar_tw.tls.errors import TLSError, UnusableValueError, note_verify_failure
 from fastcar_tw.tls.machine import TLSMachine
-from fastcar_tw.tls.names import address_of, is_dns_name, normal_host
+from fastcar_tw.tls.names import is_dns_name, normal_host
 from fastcar_tw.tls.policy import new_context
 
-__all__ = ["Trust", "TrustError"]
+__all__ = ["Trust", "TrustError", "check_ca_file", "parse_origin"]
 
-_ORIGIN = re.compile(r"(\[[^\]]+\]|[^\[\]:]+)(?::([0-9]{1,5}))?")
 #: How many of a certificate's names an error tells.
 _NAMES_TOLD = 5
 
 
-class TrustError(ValueError):
-    """A CA file or an insecure origin is not usable; the message names it."""
+class TrustError(UnusableValueError):
+    """
+    A CA file or an insecure origin is not usable.
+    """
 
 
 class Trust:
@@ -42,8 +44,8 @@ class Trust:
         Raises TrustError.
         """
         for path in extra_files:
-            _check_ca_file(path)
-        self._insecure = frozenset(_parse_origin(origin) for origin in insecure_origins)
+            check_ca_file(path)
+        self._insecure = frozenset(parse_origin(origin) for origin in insecure_origins)
         # Now, and not at the first request: files may go, and privileges and descriptors too.
         self._verifying = new_context(SSL.TLS_CLIENT_METHOD)
         _require_chain(self._verifying, extra_files)
@@ -62,7 +64,7 @@ class Trust:
         """
         name = normal_host(host)
         verified = self.verifies(name, port)
-        is_address = address_of(name) is not None
+        is_address = ip_literal(name) is not None
         if verified and not is_address and not is_dns_name(name):
             raise TLSError(f"no certificate can be verified for {host!r}: not a DNS name")
         machine = TLSMachine.client(
@@ -116,31 +118,46 @@ def _offered(connection: SSL.Connection) -> str:
     except Exception:
         return "names that cannot be read"
     told = [
-        name if is_dns_name(name.lower().removeprefix("*.")) or address_of(name) else "(malformed)"
+        name if is_dns_name(name.lower().removeprefix("*.")) or ip_literal(name) else "(malformed)"
         for name in names[:_NAMES_TOLD]
     ]
     more = len(names) - len(told)
     return (", ".join(told) or "no name") + (f" and {more} more" if more else "")
 
 
-def _check_ca_file(path: str) -> None:
-    expected = f"{path}: expected a PEM file with at least one CA certificate"
+def check_ca_file(path: str) -> None:
+    """
+    See that a file of further CAs can be used.
+
+    @raise TrustError: if it cannot be read or has no certificate.
+    """
+    expected = "a readable file of PEM certificates"
     try:
         with open(path, "rb") as file:
             x509.load_pem_x509_certificates(file.read())
     except OSError as error:
-        raise TrustError(f"{expected} ({error.strerror})") from None
+        raise TrustError(path, expected, error.strerror or "") from None
     except ValueError:
-        raise TrustError(expected) from None
+        raise TrustError(path, expected, "no valid certificate in it") from None
 
 
-def _parse_origin(text: str) -> tuple[str, int | None]:
-    match = _ORIGIN.fullmatch(text)
-    if match is not None:
-        name = normal_host(match[1])
+def parse_origin(text: str) -> tuple[str, int | None]:
+    """
+    Split an origin that is not to be verified, C{HOST} or C{HOST:PORT}.
+
+    @return: the host as L{normal_host} has it, and the port; None means any.
+    @raise TrustError: if it is something else, or nothing that a certificate could be for.
+    """
+    match = AUTHORITY.fullmatch(text.encode("ascii", "backslashreplace"))
+    if match is not None and match[2] != b"":
+        host = match[1].decode("ascii")
+        name = normal_host(host)
         port = None if match[2] is None else int(match[2])
-        bracketed = match[1].startswith("[")
-        known = address_of(name) is not None or is_dns_name(name)
+        known = ip_literal(name) is not None or is_dns_name(name)
+        bracketed = host.startswith("[")
         if known and bracketed == (":" in name) and (port is None or 0 < port < 65536):
             return name, port
-    raise TrustError(f"insecure origin {text!r}: expected HOST or HOST:PORT, IPv6 in brackets")
+    raise TrustError(
+        f"insecure origin {text!r}",
+        "HOST or HOST:PORT, an IPv6 address in brackets, a port from 1 to 65535",
+    )

@@ -96,6 +96,9 @@ class EagerConnection(tcp.Connection):
         if not counted:
             self._close_if_idle()
             return
+        if self.dataBuffer or not self._tempDataLen:
+            self.startWriting()  # doWrite was called in the same round
+            return
         data = b"".join(self._tempDataBuffer)
         try:
             sent = self.socket.send(data)
@@ -115,6 +118,11 @@ class EagerConnection(tcp.Connection):
         self._tempDataLen = len(data) - sent
         self.startWriting()
         self._maybePauseProducer()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the kernel has not taken yet."""
+        return len(self.dataBuffer) - self.offset + self._tempDataLen
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Join the pieces and write them as one. Raises TypeError if one is not bytes."""

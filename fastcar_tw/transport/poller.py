@@ -116,11 +116,13 @@ class Poller:
             # A descriptor closed by the handling of one event may be open again, as another one,
             # when the next is looked at.
             watched = self._watched
-            self.late = []
-            for fd, event, descriptor in [(fd, event, watched[fd]) for fd, event in events]:
-                if watched.get(fd) is descriptor:
-                    self._dispatch(descriptor, event)
-            late, self.late = self.late, None
+            late = self.late = []
+            try:
+                for fd, event, descriptor in [(fd, event, watched[fd]) for fd, event in events]:
+                    if watched.get(fd) is descriptor:
+                        self._dispatch(descriptor, event)
+            finally:
+                self.late = None
             for transport in late:
                 self._write_late(transport)
 

@@ -90,6 +90,7 @@ class UpstreamConnection:
         "_exchange",
         "_full",
         "_interim",
+        "_leaving",
         "_owner",
         "_reader",
         "_receive",
@@ -108,6 +109,7 @@ class UpstreamConnection:
         self.fresh = True
         self._owner = owner
         self._wire: Wire | None = None
+        self._leaving: Wire | None = None
         self._exchange: UpstreamExchange | None = None
         self._receive: Callable[[bytes], None] = self._receive_head
         self._buffer = b""
@@ -212,6 +214,13 @@ class UpstreamConnection:
         self._exchange = None
         self._end(abort=True)
 
+    def break_off(self) -> None:
+        """
+        Close has taken too long: the origin does not read what is still to be sent.
+        """
+        if self._leaving is not None:
+            self._leaving.abortConnection()
+
     def close(self) -> None:
         """
         End the connection as soon as what was written is sent.
@@ -268,6 +277,7 @@ class UpstreamConnection:
         self._end(abort=True)
         # A bound method in an attribute is a reference cycle.
         self._receive = _ignore
+        self._leaving = None
         self._owner.closed(self)
 
     # Back-pressure: the origin reads more slowly than the client sends.
@@ -355,11 +365,12 @@ class UpstreamConnection:
             self._response_close
             or reader.leftover
             or not exchange.request_complete
-            or self._full
             or self._wire is None
+            or self._wire.unsent
         ):
             # The rest of a request that the origin did not wait for is not sent any more.
-            self._end(abort=self._full or not exchange.request_complete)
+            unfinished = not exchange.request_complete or self._wire is None or self._wire.unsent
+            self._end(abort=bool(unfinished))
         elif exchange.pinned:
             exchange.keep(self)
         else:
@@ -393,6 +404,7 @@ class UpstreamConnection:
         if wire is None:
             return
         self._wire = None
+        self._leaving = wire
         self._owner.retired(self)
         wire.unregisterProducer()
         if abort:

@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 class IdleConnections(Generic[C]):
     """
-    Idle connections by origin.  Every operation takes constant time.
+    Idle connections by origin.  To take, put and discard one takes constant time.
 
     @ivar max_per_origin: the most kept for one origin; at the limit the oldest gives way.
     @ivar timeout: seconds a connection may be idle.

@@ -9,7 +9,6 @@ connection, and often faster.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
@@ -28,6 +27,8 @@ from fastcar_tw.upstream.idle import IdleConnections
 
 #: Seconds between two looks for connections that have been idle for too long.
 SWEEP_INTERVAL = 1.0
+#: Seconds a connection may take to send its last bytes.
+MAX_LEAVING = 30.0
 
 
 class Waiter(TypingProtocol):
@@ -79,10 +80,13 @@ class ConnectionPool(HTTPConnectionPool):
         self._idle: IdleConnections[UpstreamConnection] = IdleConnections(
             max_idle_per_origin, idle_timeout
         )
-        self._waiting: dict[Origin, deque[Waiter]] = {}
+        # The inner dict is an ordered set: first come, first served, and quick to leave.
+        self._waiting: dict[Origin, dict[Waiter, None]] = {}
         self._opening: dict[Origin, int] = {}
         self._connecting: set[Deferred[Any]] = set()
         self._open: set[UpstreamConnection] = set()
+        # Retired but not closed, and until when they may take; in that order.
+        self._leaving: dict[UpstreamConnection, float] = {}
         self._closing: dict[UpstreamConnection, Deferred[None]] = {}
         #: When to look for what has been idle for too long.
         self.deadline = 0.0
@@ -119,8 +123,8 @@ class ConnectionPool(HTTPConnectionPool):
         if connection is not None:
             waiter.connected(connection)
             return
-        waiting = self._waiting.setdefault(origin, deque())
-        waiting.append(waiter)
+        waiting = self._waiting.setdefault(origin, {})
+        waiting[waiter] = None
         if self._opening.get(origin, 0) < len(waiting):
             self._open_for_line(origin)
 
@@ -129,8 +133,8 @@ class ConnectionPool(HTTPConnectionPool):
         A waiter has gone.  What is being opened for it will serve others.
         """
         waiting = self._waiting.get(origin)
-        if waiting is not None and waiter in waiting:
-            waiting.remove(waiter)
+        if waiting is not None:
+            waiting.pop(waiter, None)
             if not waiting:
                 del self._waiting[origin]
 
@@ -142,6 +146,10 @@ class ConnectionPool(HTTPConnectionPool):
         self.deadline = now + SWEEP_INTERVAL
         for connection in self._idle.expire(now):
             connection.close()
+        for connection, until in list(self._leaving.items()):
+            if until > now:
+                break
+            connection.break_off()
 
     def abort(self) -> None:
         """
@@ -151,6 +159,8 @@ class ConnectionPool(HTTPConnectionPool):
             connecting.cancel()
         for connection in list(self._open):
             connection.abort()
+        for connection in list(self._leaving):
+            connection.break_off()
 
     # For connections.
 
@@ -158,12 +168,8 @@ class ConnectionPool(HTTPConnectionPool):
         """
         A connection is ready for its next request.
         """
-        waiting = self._waiting.get(connection.origin)
-        if waiting:
-            waiter = waiting.popleft()
-            if not waiting:
-                del self._waiting[connection.origin]
-            waiter.connected(connection)
+        if connection.origin in self._waiting:
+            self._first_in_line(connection.origin).connected(connection)
             return
         connection.fresh = False
         surplus = self._idle.put(connection.origin, connection, self._clock.seconds())
@@ -176,11 +182,13 @@ class ConnectionPool(HTTPConnectionPool):
         """
         self._open.discard(connection)
         self._idle.discard(connection.origin, connection)
+        self._leaving[connection] = self._clock.seconds() + MAX_LEAVING
 
     def closed(self, connection: UpstreamConnection) -> None:
         """
         A connection has ended.
         """
+        self._leaving.pop(connection, None)
         closing = self._closing.pop(connection, None)
         if closing is not None:
             closing.callback(None)
@@ -254,10 +262,15 @@ class ConnectionPool(HTTPConnectionPool):
         waiting = self._waiting.get(origin)
         # Others in line have a connection of their own being opened.
         if waiting and len(waiting) > self._opening.get(origin, 0):
-            waiter = waiting.popleft()
-            if not waiting:
-                del self._waiting[origin]
-            _tell_failed(waiter, failure)
+            _tell_failed(self._first_in_line(origin), failure)
+
+    def _first_in_line(self, origin: Origin) -> Waiter:
+        waiting = self._waiting[origin]
+        waiter = next(iter(waiting))
+        del waiting[waiter]
+        if not waiting:
+            del self._waiting[origin]
+        return waiter
 
     def _opening_ended(self, origin: Origin) -> None:
         self._opening[origin] -= 1

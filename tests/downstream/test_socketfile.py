@@ -10,6 +10,7 @@ import tempfile
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.socketfile import (
     MAX_PATH_LENGTH,
     SocketInUse,
@@ -95,6 +96,15 @@ class PrepareTests(SocketFileTestCase):
         self.bind().close()
         prepare(self.path)
         self.assertFalse(os.path.lexists(self.path))
+
+    def test_stale_and_replaced(self) -> None:
+        """A socket that another process put there since is not removed, whatever its inode."""
+        self.bind().close()
+        found = os.lstat(self.path)
+        values = list(found)
+        older = os.stat_result(values, {"st_ctime_ns": found.st_ctime_ns - 1})
+        socketfile._unlink_stale(self.path, older)
+        self.assertTrue(os.path.lexists(self.path))
 
     def test_regular_file(self) -> None:
         """A regular file is named as such and not deleted."""
