@@ -4,6 +4,7 @@ From the command line to running services: what C{twistd fastcar} loads.
 
 from __future__ import annotations
 
+import resource
 from typing import NoReturn
 
 from twisted.application.service import IService, MultiService
@@ -18,6 +19,9 @@ from fastcar_tw.tls.server_contexts import CertificateFileError
 from fastcar_tw.tls.trust import TrustError
 
 __all__ = ["ForwardService", "makeService"]
+
+#: Descriptors asked of the system; no more, so that a limit without bound does no harm.
+MAX_DESCRIPTORS = 65536
 
 #: What an operator can put right: told in one line, without a traceback.
 _OPERATOR_ERRORS = (
@@ -51,12 +55,24 @@ def makeService(options: Options) -> IService:
 
     @raise SystemExit: with the reason why there can be none; the exit status is 1.
     """
+    raise_descriptor_limit()
     service = CommandLineService()
     try:
         ForwardService(options.to_config()).setServiceParent(service)
     except _OPERATOR_ERRORS as error:
         _give_up(error)
     return service
+
+
+def raise_descriptor_limit() -> None:
+    """
+    Let this process have as many descriptors as it may, up to L{MAX_DESCRIPTORS}: each client and
+    each kept connection needs one, and the usual soft limit is 1024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MAX_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _give_up(error: Exception) -> NoReturn:
