@@ -51,8 +51,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--client",
         choices=("lean", "php"),
-        default="lean",
-        help="the load generator (default lean)",
+        default="php",
+        help="the load generator (default php)",
     )
     add(
         "--extra",

@@ -28,6 +28,8 @@ from fastcar_tw.tls.errors import TLSError, from_openssl
 
 __all__ = ["TLSError", "TLSMachine"]
 
+#: Record type, RFC 8446 section 5.1; in TLS 1.3 it stands before a client's last flight.
+CHANGE_CIPHER_SPEC = 20
 #: Largest plaintext of one record, in bytes (RFC 8446 section 5.1).
 RECORD = 16384
 #: Most plaintext encrypted at once, in bytes.
@@ -210,8 +212,12 @@ class TLSMachine:
         if self._failed:
             return b""
         connection = self._connection
+        behind = 0  # records that may hold what came behind the handshake
         if data:
-            self._count_records(data)
+            at_start = not self._left and not self._head
+            behind = self._count_records(data) - 1
+            if at_start and data[0] == CHANGE_CIPHER_SPEC:
+                behind -= 1
             connection.bio_write(data)
         self._unsent = True
         try:
@@ -222,7 +228,7 @@ class TLSMachine:
             raise self._fail(error) from None
         self._verify_peer()
         self.ready = True
-        return self._drain()
+        return self._drain(behind)
 
     def _verify_peer(self) -> None:
         if self._verify is None:
@@ -232,11 +238,11 @@ class TLSMachine:
         self._failed = False
         self._verify = None
 
-    def _drain(self) -> bytes:
-        """Application data that came with the end of the handshake."""
+    def _drain(self, records: int) -> bytes:
+        """Application data in the records that came with the end of the handshake."""
         chunks = []
         try:
-            while True:
+            for _ in range(records):
                 chunks.append(self._connection.recv(RECORD))
         except SSL.Error as error:
             self._stopped(error)
