@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
 from fastcar_tw.config import Config
+from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.socketfile import SocketInUse, SocketPathError
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
@@ -149,6 +150,28 @@ class StartTests(ServiceTestCase):
         self.assertEqual(stat.S_IMODE(status.st_mode), 0o600)
         self.assertEqual(status.st_gid, group.gr_gid)
 
+    @inlineCallbacks
+    def test_group_that_cannot_be_set(self) -> Any:
+        """A group that cannot be set is an error that leaves neither file nor listener behind,
+        and the service can start once it can be set."""
+        link = self.path + "-link"
+
+        def refuse(path: str, group: str) -> None:
+            os.link(path, link)
+            raise SocketPathError("not permitted")
+
+        service = self.service(socket_group=grp.getgrgid(os.getegid()).gr_name)
+        patch = self.patch(socketfile, "set_group", refuse)
+        self.assertRaises(SocketPathError, service.privilegedStartService)
+        self.assertFalse(os.path.exists(self.path))
+        yield _turn()
+        with socket.socket(socket.AF_UNIX) as client:
+            self.assertRaises(ConnectionRefusedError, client.connect, link)
+        patch.restore()
+        service.startService()
+        client = yield self.connect()
+        self.assertEqual(client.events, ["made"])
+
     def test_without_privileges(self) -> None:
         """startService alone is enough, as in an application that drops no privileges."""
         service = self.service()
@@ -255,6 +278,15 @@ class StopTests(ServiceTestCase):
         client, _ = yield self.ask()
         yield service.stopService()
         yield over(client)
+
+    @inlineCallbacks
+    def test_no_client_is_left(self) -> Any:
+        """Once it has stopped no client is left, not even one that was broken off."""
+        service = self.start(drain_timeout=0)
+        yield self.ask()
+        self.assertEqual(len(service.forwarder.clients), 1)
+        yield service.stopService()
+        self.assertEqual(len(service.forwarder.clients), 0)
 
     @inlineCallbacks
     def test_starts_again(self) -> Any:

@@ -277,8 +277,8 @@ class DownstreamConnection:
             # It still reads what was written before.
             self._sent = self.sent()
             self.deadline = self._forwarder.stall_deadline()
-        elif self._closing or not self._buffer:
-            self._lose(abort=self._closing)
+        elif self._closing or self._full or not self._buffer:
+            self._lose(abort=self._closing or self._full)
         else:
             self._refuse(MessageError("the request head took too long", 408), self._buffer)
 

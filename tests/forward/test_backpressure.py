@@ -277,6 +277,39 @@ class PipeliningTests(ProxyTestCase):
         self.assertFalse(self.client.transport.paused)
         self.alive()
 
+    def test_half_closed_client_that_reads_slowly(self) -> None:
+        """A client that ends its sending while it does not read has all its requests served."""
+        whole = response(b"200 OK", b"Content-Length: 100000", body=bytes(100_000))
+        for client in (self.proxy.client(capacity=8192), self.proxy.tls_client(capacity=8192)):
+            client.pause()
+            client.send(GET * 3)
+            client.end()
+            for _ in range(3):
+                self.assertEqual(self.origin.take(), GET)
+                self.origin.send(whole)
+                self.assertGreater(client.transport.buffered, 65536)
+                client.resume()
+                client.pause()
+            client.resume()
+            self.assertEqual(client.received, whole * 3)
+            self.assertTrue(client.ended_cleanly and client.closed)
+
+    def test_end_while_nothing_is_read(self) -> None:
+        """So has one that ends it between two of them, with the first response unread."""
+        whole = response(b"200 OK", b"Content-Length: 100000", body=bytes(100_000))
+        for client in (self.proxy.client(capacity=8192), self.proxy.tls_client(capacity=8192)):
+            client.pause()
+            client.send(GET * 2)
+            self.assertEqual(self.origin.take(), GET)
+            self.origin.send(whole)
+            client.end()
+            self.assertEqual(self.origin.received, b"")
+            client.resume()
+            self.assertEqual(self.origin.take(), GET)
+            self.origin.send(OK)
+            self.assertEqual(client.received, whole + OK)
+            self.assertTrue(client.ended_cleanly and client.closed)
+
     def test_behind_an_upload(self) -> None:
         """What comes behind an upload is bounded too."""
         self.client.send(POST + GET * 50000)

@@ -119,6 +119,15 @@ class ResponseTimeoutTests(TimeoutTestCase):
         lines = self.check(40, self.origin)
         self.timed_out(lines)
 
+    def test_head_in_drops(self) -> None:
+        """More of a head does not give the origin more time."""
+        self.client.send(GET)
+        self.origin.send(b"HTTP/1.1 200 OK\r\nX: ")
+        for _ in range(3):
+            self.proxy.elapse(10)
+            self.origin.send(b"y")
+        self.timed_out(self.check(10, self.origin))
+
     def test_interim_response(self) -> None:
         """An interim response gives the origin its time anew."""
         self.client.send(GET)
@@ -294,11 +303,39 @@ class ClientTimeoutTests(TimeoutTestCase):
         self.check(5, self.client)
         self.assertEqual(answer(self.client.received).status, 408)
 
+    def test_second_head_after_one_in_pieces(self) -> None:
+        """That the head before came in pieces does not change this."""
+        self.client.send(GET[:5])
+        self.exchange(GET[5:])
+        self.client.send(GET[:5])
+        self.check(5, self.client)
+        self.assertEqual(answer(self.client.received).status, 408)
+
     def test_empty_lines(self) -> None:
         """Empty lines are no request; the client is ended without a word."""
         self.client.send(b"\r\n\r\n")
         self.check(5, self.client)
         self.assertEqual(self.client.received, b"")
+
+    def test_empty_lines_in_drops(self) -> None:
+        """More of them do not give the client more time, be it before its first request or
+        later."""
+        for _ in range(2):
+            self.client.send(b"\r\n")
+            for _ in range(4):
+                self.proxy.elapse(1)
+                self.client.send(b"\r\n")
+            self.check(1, self.client)
+            self.client = self.proxy.client()
+            self.exchange()
+
+    def test_pipelined_head(self) -> None:
+        """A head that has begun behind the request before has no more time than any other."""
+        self.client.send(GET + GET[:5])
+        self.origin.send(OK)
+        self.assertEqual(self.client.take(), OK)
+        self.check(5, self.client)
+        self.assertEqual(answer(self.client.received).status, 408)
 
     def test_slow_handshake(self) -> None:
         """A TLS handshake that does not come to its end is ended."""

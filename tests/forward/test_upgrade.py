@@ -143,6 +143,22 @@ class TunnelTests(ProxyTestCase):
         self.origin.send(b"more")
         self.assertEqual(self.client.take(), b"more")
 
+    def test_client_half_closed_before_the_switch(self) -> None:
+        """An end of the client that came before the switch is passed on after it, behind what
+        came with it."""
+        client = self.proxy.client()
+        client.send(ASK + b"bye")
+        client.end()
+        self.origin.take()
+        self.assertFalse(self.origin.ended)
+        self.origin.send(SWITCH)
+        client.take()
+        self.assertEqual(self.origin.take(), b"bye")
+        self.assertTrue(self.origin.ended_cleanly)
+        self.assertFalse(self.origin.closed)
+        self.origin.send(b"more")
+        self.assertEqual(client.take(), b"more")
+
     def test_origin_half_closes(self) -> None:
         """So is the origin's."""
         self.origin.send(b"bye")

@@ -5,7 +5,13 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http.errors import MessageError
-from fastcar_tw.http.fields import check_trailers, without_fields
+from fastcar_tw.http.fields import (
+    MAX_OPTIONS,
+    MAX_REMEMBERED,
+    _remembered,
+    check_trailers,
+    without_fields,
+)
 from fastcar_tw.http.head import RequestHead, ResponseHead, parse_request_head, parse_response_head
 
 HOST = b"Host: a.test\r\n"
@@ -21,6 +27,11 @@ def response(lines: bytes, line: bytes = b"HTTP/1.1 200 OK") -> ResponseHead:
     """Parse a response with these field lines."""
     data = b"%b\r\n%b\r\n" % (line, lines)
     return parse_response_head(data, len(data))
+
+
+def _connection(options: list[bytes], between: bytes = b",") -> bytes:
+    """A Connection field with these options."""
+    return b"Connection: %b\r\n" % between.join(options)
 
 
 #: Lines that go through both ways as the bytes they are.
@@ -151,6 +162,25 @@ class HopByHopTests(SynchronousTestCase):
             error = self.assertRaises(MessageError, request, lines)
             self.assertEqual(error.status, 400)
             self.assertRaises(MessageError, response, lines)
+
+    def test_too_many_options(self) -> None:
+        """More than 64 Connection options are refused, in however many lines they stand."""
+        self.assertEqual(MAX_OPTIONS, 64)
+        options = [b"o%d" % number for number in range(65)]
+        for between in (b",", b"\r\nConnection: "):
+            self.assertEqual(len(request(_connection(options[:64], between)).named), 64)
+            self.assertEqual(len(response(_connection(options[:64], between)).named), 64)
+            lines = _connection(options, between)
+            error = self.assertRaises(MessageError, request, lines)
+            self.assertEqual((error.status, error.text), (400, "more than 64 Connection options"))
+            self.assertRaises(MessageError, response, lines)
+
+    def test_long_values_are_not_remembered(self) -> None:
+        """A Connection value is remembered only if it is short: memory is not for peers to fill."""
+        for size, remembered in ((MAX_REMEMBERED, 1), (MAX_REMEMBERED + 1, 0)):
+            _remembered.cache_clear()
+            self.assertEqual(request(_connection([b"o" * size])).named, {b"o" * size})
+            self.assertEqual(_remembered.cache_info().currsize, remembered)
 
     def test_named(self) -> None:
         """The names are kept for the trailers, without those that always go."""

@@ -12,7 +12,8 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.transport.eager import EagerTCPServer, EagerUNIXServer
+from fastcar_tw.testing import MemoryReactor
+from fastcar_tw.transport.eager import MAX_LATE, EagerTCPServer, EagerUNIXServer
 
 from .harness import (
     HalfCloseRecorder,
@@ -382,6 +383,40 @@ class ProducerTests(EagerTestCase):
         self.transport.registerProducer(producer, True)
         self.transport.connectionLost(CLOSED)
         self.assertEqual(producer.asked, ["stop"])
+
+
+class RoundTests(SynchronousTestCase):
+    """Writes that wait for the end of a round of events."""
+
+    def test_write_event_in_the_same_round(self) -> None:
+        """What a write event of the same round has begun to send is neither lost nor sent twice."""
+        answer = bytes(range(256)) * (MAX_LATE // 256)
+
+        class Answering(Recorder):
+            def dataReceived(self, data: bytes) -> None:
+                assert self.transport is not None
+                self.transport.write(answer)
+                self.transport.loseConnection()
+
+        reactor = MemoryReactor()
+        ours, peer = small_pair()
+        self.addCleanup(peer.close)
+        protocol = Answering()
+        transport = EagerUNIXServer(ours, protocol, "", None, 0, reactor.poller)
+        protocol.makeConnection(transport)
+        transport.startWriting()  # as for a producer that is to be resumed
+        peer.send(b"x")
+        reactor.settle()
+        self.assertTrue(0 < transport.bytes_sent < len(answer))
+        got = drain(peer)
+        while len(got) < len(answer) and protocol.reason is None:
+            reactor.settle()
+            got += drain(peer)
+        reactor.settle()
+        self.assertEqual(got, answer)
+        self.assertEqual(transport.bytes_sent, len(answer))
+        assert protocol.reason is not None
+        protocol.reason.trap(ConnectionDone)
 
 
 class TLSTests(EagerTestCase):

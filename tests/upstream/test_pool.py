@@ -10,8 +10,11 @@ from twisted.web.client import HTTPConnectionPool
 from fastcar_tw.config import Config
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
-from fastcar_tw.testing import MemoryProxy
+from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.upstream.connection import UpstreamConnection
+from fastcar_tw.upstream.pool import MAX_LEAVING, SWEEP_INTERVAL
+from tests.forward.support import GET, OK, OK_CLOSE, ProxyTestCase, request
+from tests.forward.test_upgrade import ASK, SWITCH
 
 A = Origin("http", "a.test", 80)
 
@@ -287,6 +290,79 @@ class LineTests(PoolTestCase):
             self.assertEqual(waiter.error.status, 503)
         self.state(0, 0)
         self.assertEqual([call for call in self.proxy.reactor.calls if call.getTime() > 2], [])
+
+
+class LeavingTests(ProxyTestCase):
+    """Connections that come to their end with bytes unsent, because the origin does not read."""
+
+    def unread(self, head: bytes) -> Peer:
+        """An origin that has not read all that its client has sent behind a head, 40 KB of it."""
+        self.proxy.capacity = 8192
+        self.client.send(head)
+        origin = self.origin
+        origin.take()
+        origin.pause()
+        return origin
+
+    def upload(self) -> Peer:
+        """An origin that has not read a whole request, though the proxy has."""
+        origin = self.unread(request(b"/", b"Content-Length: 40000", method=b"POST"))
+        self.client.send(bytes(40000))
+        self.assertGreater(origin.transport.buffered, 0)
+        self.assertFalse(self.client.transport.paused)
+        return origin
+
+    def tunnel(self) -> Peer:
+        """An origin that has not read all of a tunnel whose client has gone."""
+        origin = self.unread(ASK)
+        origin.send(SWITCH)
+        self.client.send(bytes(40000))
+        self.client.close()
+        self.assertGreater(origin.transport.buffered, 0)
+        self.assertFalse(origin.closed)
+        return origin
+
+    def test_response_before_its_request_has_left(self) -> None:
+        """A connection whose response is complete before its request has left is not reused."""
+        origin = self.upload()
+        origin.send(OK)
+        self.assertEqual(self.client.take(), OK)
+        self.assertTrue(origin.aborted and origin.closed)
+        other = self.proxy.client()
+        other.send(GET)
+        self.assertIsNot(self.origin, origin)
+        self.assertEqual(self.origin.take(), GET)
+        self.origin.send(OK)
+        self.assertEqual(other.take(), OK)
+
+    def test_last_response_before_its_request_has_left(self) -> None:
+        """It is broken off at once even if the response was announced to be its last."""
+        origin = self.upload()
+        origin.send(OK_CLOSE)
+        self.assertTrue(origin.aborted and origin.closed)
+
+    def test_tunnel_to_an_origin_that_does_not_read(self) -> None:
+        """What a tunnel leaves unread is kept for it for a while, and then broken off."""
+        origin = self.tunnel()
+        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        self.assertFalse(origin.closed)
+        self.proxy.elapse(2 * SWEEP_INTERVAL)
+        self.assertTrue(origin.aborted and origin.closed)
+
+    def test_tunnel_to_an_origin_that_reads_late(self) -> None:
+        """An origin that reads within this time gets all of it."""
+        origin = self.tunnel()
+        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        origin.resume()
+        self.assertEqual(len(origin.received), 40000)
+        self.assertTrue(origin.ended_cleanly and origin.closed)
+
+    def test_abort(self) -> None:
+        """When the pool is aborted, so are the connections that only have bytes to send."""
+        origin = self.tunnel()
+        self.proxy.pool.abort()
+        self.proxy.reactor.settle()
+        self.assertTrue(origin.aborted and origin.closed)
 
 
 class ContractTests(PoolTestCase):

@@ -1,0 +1,71 @@
+"""TLS as a layer of a connection, inside a whole proxy."""
+
+from __future__ import annotations
+
+from OpenSSL import SSL
+
+from fastcar_tw.testing import Peer
+from fastcar_tw.tls.layer import MAX_UNASKED
+from tests.forward.support import GET, OK, ProxyTestCase
+from tests.tls.support import RecordWriter, careless_context
+
+#: Content types of records (RFC 8446 section 5.1).
+HANDSHAKE, APPLICATION_DATA = 22, 23
+#: A KeyUpdate that asks for one in return (RFC 8446 section 4.6.3).
+KEY_UPDATE = b"\x18\x00\x00\x01\x01"
+
+
+class KeyUpdateTests(ProxyTestCase):
+    """Clients that change their keys, and ask the proxy to do so, by records written by hand."""
+
+    writer: RecordWriter
+
+    def setUp(self) -> None:
+        """Shake hands, and note the keys."""
+        super().setUp()
+        secrets: dict[bytes, bytes] = {}
+
+        def keep(connection: SSL.Connection, line: bytes) -> None:
+            label, _, secret = line.split()
+            secrets[label] = bytes.fromhex(secret.decode("ascii"))
+
+        self.client.close()
+        context = careless_context()
+        context.set_tls13_ciphersuites(b"TLS_AES_128_GCM_SHA256")
+        context.set_keylog_callback(keep)
+        self.client = self.proxy.tls_client(context=context)
+        self.writer = RecordWriter(secrets[b"CLIENT_TRAFFIC_SECRET_0"])
+
+    def key_updates(self, count: int) -> bytes:
+        """So many changes of keys."""
+        records = []
+        for _ in range(count):
+            records.append(self.writer.record(HANDSHAKE, KEY_UPDATE))
+            self.writer.update()
+        return b"".join(records)
+
+    def served(self, client: Peer) -> None:
+        """The next request is answered."""
+        client.send_raw(self.writer.record(APPLICATION_DATA, GET))
+        self.assertEqual(self.origin.take(), GET)
+        self.origin.send(OK)
+        self.assertEqual(client.take(), OK)
+
+    def test_a_few(self) -> None:
+        """A few are made, and the client is served as before, at any time."""
+        self.served(self.client)
+        for _ in range(10):
+            self.client.send_raw(self.key_updates(5))
+            self.served(self.client)
+
+    def test_flood(self) -> None:
+        """A client that asks for them without end, and reads none, is broken off before its
+        answers fill the memory."""
+        self.client.pause()
+        for _ in range(MAX_UNASKED // 100):
+            self.client.send_raw(self.key_updates(5))
+            self.assertLessEqual(self.client.transport.buffered, MAX_UNASKED)
+            if self.client.closed:
+                break
+        self.assertTrue(self.client.aborted and self.client.closed)
+        self.assertEqual(len(self.proxy.forwarder.clients), 0)
