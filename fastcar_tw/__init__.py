@@ -1,7 +1,8 @@
-"""fastcar: a forward proxy on a UNIX socket that pools HTTP and HTTPS connections for PHP.
+"""
+fastcar: a forward proxy on a UNIX socket that pools HTTP and HTTPS connections for PHP.
 
-``twistd -n fastcar`` is the usual way to run it. For embedding in a Twisted application build a
-`Config` and hand it to ``fastcar_tw.service.ForwardService``.
+C{twistd -n fastcar} is the usual way to run it.  For embedding in a Twisted application build a
+L{Config} and hand it to L{fastcar_tw.service.ForwardService}.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> str:
-    """Look up ``__version__`` in the installed metadata, only when asked for (PEP 562)."""
+    """
+    Look up C{__version__} in the installed metadata, only when asked for (PEP 562).
+    """
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import version

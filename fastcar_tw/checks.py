@@ -60,7 +60,7 @@ def _path(field: str, value: object, expected: str = "a path") -> str:
 
 
 def _socket_path(field: str, value: object) -> str:
-    expected = "a path that a UNIX socket can have"
+    expected = f"a path of at most {socketfile.MAX_PATH_LENGTH} bytes"
     path = _path(field, value, expected)
     try:
         socketfile.check_path(path)

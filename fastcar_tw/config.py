@@ -1,4 +1,6 @@
-"""The configuration: one frozen `Config`, checked as a whole when it is made."""
+"""
+The configuration: one frozen L{Config}, checked as a whole when it is made.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ __all__ = ["Config", "ConfigError", "default_ca_dir"]
 
 
 def default_ca_dir(environ: Mapping[str, str], uid: int) -> str:
-    """Return where the local CA of user `uid` lives unless `Config.ca_dir` says otherwise.
+    """
+    Where the local CA of a user lives unless L{Config.ca_dir} says otherwise.
 
-    That is ``/var/lib/fastcar`` for root, else ``fastcar`` in the XDG state directory (XDG Base
-    Directory Specification 0.8; a relative ``XDG_STATE_HOME`` is ignored, as it demands).
+    That is C{/var/lib/fastcar} for root, else C{fastcar} in the XDG state directory (XDG Base
+    Directory Specification 0.8; a relative C{XDG_STATE_HOME} is ignored, as it demands).
     """
     if uid == 0:
         return "/var/lib/fastcar"
@@ -29,10 +32,10 @@ def default_ca_dir(environ: Mapping[str, str], uid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a fastcar is to do. All times are in seconds; paths become absolute.
+    """
+    What a fastcar is to do.  All times are in seconds; paths become absolute.
 
-    Raises `ConfigError` for the first field that is not usable. Files named here are read once to
-    see that they can be.
+    Files named here are read once to see that they can be.
     """
 
     #: Path of the socket to listen on, at most 107 bytes.
@@ -40,7 +43,7 @@ class Config:
     #: PEM certificate chain and private key shown to clients; without them a local CA mints one.
     cert: str | None = None
     key: str | None = None
-    #: Directory of the local CA; None: `default_ca_dir`, see `ca_directory`.
+    #: Directory of the local CA; None: L{default_ca_dir}, see L{ca_directory}.
     ca_dir: str | None = None
     #: PEM files of further CAs to trust upstream, besides the system's.
     trust: tuple[str, ...] = ()
@@ -72,12 +75,18 @@ class Config:
     verbose: bool = False
 
     def __post_init__(self) -> None:
-        """Check every field, then those that belong together."""
+        """
+        Check every field, then those that belong together.
+
+        @raise ConfigError: for the first that is not usable.
+        """
         for field, check in CHECKS.items():
             object.__setattr__(self, field, check(field, getattr(self, field)))
         check_cert_and_key(self.cert, self.key)
 
     @property
     def ca_directory(self) -> str:
-        """The directory of the local CA: `ca_dir`, or the default of the running user."""
+        """
+        The directory of the local CA: L{ca_dir}, or the default of the running user.
+        """
         return self.ca_dir or default_ca_dir(os.environ, os.geteuid())

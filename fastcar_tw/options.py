@@ -1,6 +1,7 @@
-"""The command line of ``twistd fastcar``: text in, `Config` out.
+"""
+The command line of C{twistd fastcar}: text in, L{Config} out.
 
-Only the conversion from text is done here. Text that does not convert goes to `Config` as it is,
+Only the conversion from text is done here.  Text that does not convert goes to L{Config} as it is,
 which refuses it in its own words; so there is one message for each rule.
 """
 
@@ -59,7 +60,9 @@ _PARAMETERS = (
 
 
 def _as_text(field: str) -> str | None:
-    """Return a default as it would be typed."""
+    """
+    Return a default as it would be typed.
+    """
     value = _DEFAULTS[field]
     if field == "socket_mode":
         return f"{value:o}"
@@ -67,10 +70,11 @@ def _as_text(field: str) -> str | None:
 
 
 class Options(usage.Options):
-    """Parses the arguments behind ``twistd fastcar``.
+    """
+    Parses the arguments behind C{twistd fastcar}.
 
-    `parseOptions` is what twistd calls: an error ends the process with one line on stderr and
-    exit status 1. `parse` raises `usage.UsageError` instead.
+    L{parseOptions} is what twistd calls: an error ends the process with one line on stderr and
+    exit status 1.  L{parse} raises C{usage.UsageError} instead.
     """
 
     synopsis = "Usage: twistd [twistd options] fastcar [options]"
@@ -100,24 +104,38 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def parseArgs(self, *args: str) -> None:
-        """Refuse anything that is not an option."""
+        """
+        @raise UsageError: for anything that is not an option.
+        """
         if args:
             raise usage.UsageError(f"got {args[0]!r}, expected only options")
 
     def postOptions(self) -> None:
-        """Turn a value that `Config` refuses into a usage error."""
+        """
+        Check the values.
+
+        @raise UsageError: for one that L{Config} refuses.
+        """
         try:
             self.to_config()
         except ConfigError as error:
             raise usage.UsageError(str(error)) from None
 
     def parse(self, arguments: Sequence[str]) -> Config:
-        """Parse `arguments`; raise `usage.UsageError`, with a one-line message, on any mistake."""
+        """
+        Parse the arguments.
+
+        @raise UsageError: for any mistake, with a one-line message.
+        """
         super().parseOptions(arguments)
         return self.to_config()
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Parse `options`; a mistake raises `SystemExit` with one line, instead of a usage page."""
+        """
+        Parse the arguments for twistd.
+
+        @raise SystemExit: for any mistake, with one line instead of a usage page.
+        """
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
@@ -125,7 +143,10 @@ class Options(usage.Options):
             raise SystemExit(f"fastcar: {' '.join(str(error).split())}") from None
 
     def to_config(self) -> Config:
-        """Return the configuration; raises `ConfigError`."""
+        """
+        @return: the configuration.
+        @raise ConfigError: if a value is not usable.
+        """
         values: dict[str, Any] = {
             field: None if (text := self[option_name(field)[2:]]) is None else convert(text)
             for field, convert, _ in _PARAMETERS

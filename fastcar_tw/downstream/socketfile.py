@@ -1,4 +1,5 @@
-"""The file of a listening UNIX socket: what may stand in its place, whose it is, its group.
+"""
+The file of a listening UNIX socket: what may stand in its place, whose it is, its group.
 
 Everything here runs before or around listening, and blocks no longer than a few system calls.
 """
@@ -25,19 +26,24 @@ _KINDS = (
 
 
 class SocketPathError(Exception):
-    """A UNIX socket cannot be made at a path; the text starts with the path and says why."""
+    """
+    A UNIX socket cannot be made at a path; the text starts with the path and says why.
+    """
 
 
 class SocketInUse(SocketPathError):  # noqa: N818
-    """Another process listens at the path."""
+    """
+    Another process listens at the path.
+    """
 
 
 def prepare(path: str) -> None:
-    """Make way for a socket at C{path}: remove a stale socket, and nothing else.
+    """
+    Make way for a socket at a path: remove a stale one, on which nobody listens, and nothing else.
 
-    A socket is stale if nobody listens on it.  Raises SocketInUse if somebody does, and
-    SocketPathError if the path is too long, its directory is missing or not writable, or
-    something other than a socket is there (which is never deleted).
+    @raise SocketInUse: if somebody listens.
+    @raise SocketPathError: if the path is too long, its directory is missing or not writable, or
+        something other than a socket is there (which is never deleted).
     """
     check_path(path)
     directory = os.path.dirname(path) or "."
@@ -67,8 +73,7 @@ def check_path(path: str) -> None:
         raise SocketPathError(f"{path!r}: expected the path of a file")
     if length > MAX_PATH_LENGTH:
         raise SocketPathError(
-            f"{path}: {length} bytes long, but a UNIX socket's path has "
-            f"at most {MAX_PATH_LENGTH} bytes"
+            f"{path}: {length} bytes long, but a UNIX socket's path has at most {MAX_PATH_LENGTH}"
         )
 
 
@@ -79,7 +84,9 @@ def _check_writable(path: str, directory: str) -> None:
 
 
 def _check_kind(path: str, found: os.stat_result) -> None:
-    """Raise SocketPathError unless the path is a socket, or a symbolic link to one."""
+    """
+    Raise SocketPathError unless the path is a socket, or a symbolic link to one.
+    """
     through = ""
     if stat.S_ISLNK(found.st_mode) and os.path.exists(path):
         found, through = os.stat(path), "a symbolic link to "
@@ -89,7 +96,12 @@ def _check_kind(path: str, found: os.stat_result) -> None:
 
 
 def _is_stale(path: str) -> bool:
-    """Return whether nobody listens at the path.  Raises SocketInUse if somebody does."""
+    """
+    Whether nobody listens at the path.
+
+    @raise SocketInUse: if somebody does.
+    @raise SocketPathError: if that cannot be told.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         outcome = probe.connect_ex(path)
@@ -104,7 +116,9 @@ def _is_stale(path: str) -> bool:
 
 
 def _unlink_stale(path: str, found: os.stat_result) -> None:
-    """Unlink the socket that was C{found}, but not one that another process put there since."""
+    """
+    Unlink the socket that was C{found}, but not one that another process put there since.
+    """
     try:
         now = os.lstat(path)
         if _identity(now) == _identity(found):
@@ -118,14 +132,15 @@ def _unlink_stale(path: str, found: os.stat_result) -> None:
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    # The number alone may have been given to a new file at once.
+    # The inode's number may have been given to a new file at once.
     return found.st_dev, found.st_ino, found.st_ctime_ns
 
 
 def set_group(path: str, name: str) -> None:
-    """Give the file to a group by name.
+    """
+    Give the file to a group by name.
 
-    Raises SocketPathError if there is no such group or we may not give the file to it.
+    @raise SocketPathError: if there is no such group, or we may not give the file to it.
     """
     try:
         group = grp.getgrnam(name).gr_gid

@@ -1,1 +1,3 @@
-"""TLS on both sides: the sans-IO machine, the local CA, server contexts and upstream trust."""
+"""
+TLS on both sides: the sans-IO machine, the local CA, server contexts and upstream trust.
+"""

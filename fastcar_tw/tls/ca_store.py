@@ -1,4 +1,5 @@
-"""The two files of the local CA, and the rules for them on disk.
+"""
+The two files of the local CA, and the rules for them on disk.
 
 Everything happens under an exclusive lock on the directory, so that of processes starting at
 once one writes and the others read; files appear complete (written aside, then renamed), for
@@ -21,11 +22,15 @@ CERTIFICATE_FILE = "ca.pem"
 
 
 class LocalCAError(Exception):
-    """The local CA cannot be used; the message names the file and what was expected."""
+    """
+    The local CA cannot be used; the message names the file and what was expected.
+    """
 
 
 class CAStore:
-    """The directory of one local CA."""
+    """
+    The directory of one local CA.
+    """
 
     def __init__(self, directory: str) -> None:
         self.directory = os.path.abspath(directory)
@@ -34,9 +39,12 @@ class CAStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the directory alone, creating it if need be. Raises LocalCAError.
+        """
+        Hold the directory alone, creating it if need be.
 
         Its mode is 0755: the certificate in it is for PHP, which runs as another user.
+
+        @raise LocalCAError: if it cannot be made or locked.
         """
         with _explained(self.directory, "a directory to keep the local CA in"):
             if not os.path.isdir(self.directory):
@@ -51,7 +59,10 @@ class CAStore:
             os.close(descriptor)
 
     def read(self) -> tuple[bytes, bytes] | None:
-        """Key and certificate as PEM, or None if there are none. Raises LocalCAError."""
+        """
+        @return: key and certificate as PEM, None if there are none.
+        @raise LocalCAError: if there is only one, or a file is not as it should be.
+        """
         key = self._read(self.key_path, secret=True)
         certificate = self._read(self.certificate_path, secret=False)
         if key is None and certificate is None:
@@ -67,9 +78,10 @@ class CAStore:
         return key, certificate
 
     def write(self, key: bytes, certificate: bytes) -> None:
-        """Store a new CA: the key for us alone, the certificate for everyone.
+        """
+        Store a new CA: the key for us alone, the certificate for everyone.
 
-        Raises LocalCAError.
+        @raise LocalCAError: if the directory cannot be written to.
         """
         with _explained(self.directory, "a directory that can be written to"):
             self._write(self.key_path, key, 0o600)

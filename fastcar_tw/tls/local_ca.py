@@ -1,4 +1,6 @@
-"""The local CA: made on first start, trusted by PHP through one file, minting leaves by name."""
+"""
+The local CA: made on first start, trusted by PHP through one file, minting leaves by name.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,11 @@ _MAX_COMMON_NAME = 64
 
 
 class LocalCA:
-    """A CA of EC P-256 in a directory, and one key for all the leaves of this process.
+    """
+    A CA of EC P-256 in a directory, and one key for all the leaves of this process.
 
-    `certificate` is the CA's own, `certificate_path` the file to give to clients.
+    @ivar certificate: the CA's own.
+    @ivar certificate_path: the file to give to clients.
     """
 
     def __init__(
@@ -52,10 +56,13 @@ class LocalCA:
 
     @classmethod
     def load_or_create(cls, directory: str, clock: Callable[[], float] = time.time) -> LocalCA:
-        """Load the CA of a directory, or make one where there is none.
+        """
+        Load the CA of a directory, or make one where there is none.
 
-        Safe when several processes do so at once: all get the same CA. `clock` gives POSIX
-        seconds. Raises LocalCAError.
+        Safe when several processes do so at once: all get the same CA.
+
+        @param clock: gives POSIX seconds.
+        @raise LocalCAError: if what is there cannot be used.
         """
         store = CAStore(directory)
         with store.locked():
@@ -69,9 +76,11 @@ class LocalCA:
         return cls(key, certificate, store.certificate_path, clock)
 
     def issue(self, names: Sequence[str]) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-        """Mint a server certificate for DNS names (lower case, A-labels) and IP literals.
+        """
+        Mint a server certificate.
 
-        Raises ValueError for anything else, wildcards included.
+        @param names: DNS names (lower case, A-labels) and IP literals.
+        @raise ValueError: for anything else, wildcards included.
         """
         subjects = [_general_name(name) for name in names]
         common_name = names[0] if len(names[0]) <= _MAX_COMMON_NAME else "fastcar"
@@ -88,7 +97,9 @@ class LocalCA:
 
 
 def _create(now: float) -> tuple[bytes, bytes]:
-    """A new key and its self-signed CA certificate (RFC 5280 section 4.2.1), as PEM."""
+    """
+    A new key and its self-signed CA certificate (RFC 5280 section 4.2.1), as PEM.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     # No two CAs have the same name: clients look issuers up by it.

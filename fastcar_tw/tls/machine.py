@@ -262,7 +262,7 @@ class TLSMachine:
         self.ready = False
         self._held = self._read_bio()
         self._unsent = True
-        return from_openssl(error, self._connection, self._held)
+        return from_openssl(error, self._connection)
 
     def _read_bio(self) -> bytes:
         """Empty the BIO of output, asking once more only if the first answer was full."""

@@ -1,4 +1,6 @@
-"""Names in certificates and in SNI: DNS names in ASCII (A-labels) and IP literals."""
+"""
+Names in certificates and in SNI: DNS names in ASCII (A-labels) and IP literals.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ MAX_NAME = 253
 
 
 def is_dns_name(name: str) -> bool:
-    """Whether `name` is a DNS name in lower case; no wildcard, no final dot, no IP literal."""
+    """
+    Whether C{name} is a DNS name in lower case; no wildcard, no final dot, no IP literal.
+    """
     if not 0 < len(name) <= MAX_NAME:
         return False
     labels = name.split(".")
@@ -24,7 +28,9 @@ def is_dns_name(name: str) -> bool:
 
 
 def normal_host(host: str) -> str:
-    """One spelling for each host: lower case, no brackets, no final dot, shortest IPv6 form."""
+    """
+    One spelling for each host: lower case, no brackets, no final dot, shortest IPv6 form.
+    """
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     host = host.lower()

@@ -1,4 +1,6 @@
-"""What every TLS context here has in common, whichever side it serves."""
+"""
+What every TLS context here has in common, whichever side it serves.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,13 @@ _PARTIAL_WRITE = 1
 
 
 def new_context(method: int) -> SSL.Context:
-    """Make a context for TLS 1.2 and 1.3 (RFC 8996), without sessions or renegotiation.
+    """
+    Make a context for TLS 1.2 and 1.3 (RFC 8996), without sessions or renegotiation.
 
-    Sessions are never resumed: fresh clients cannot, kept connections need not. OpenSSL sends
+    Sessions are never resumed: fresh clients cannot, kept connections need not.  OpenSSL sends
     two stateful tickets after a TLS 1.3 handshake even so; pyOpenSSL cannot switch them off.
 
-    `method`: SSL.TLS_SERVER_METHOD or SSL.TLS_CLIENT_METHOD.
+    @param method: C{SSL.TLS_SERVER_METHOD} or C{SSL.TLS_CLIENT_METHOD}.
     """
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)

@@ -1,4 +1,6 @@
-"""The certificates shown to clients: one chain from files, or a leaf by name from the local CA."""
+"""
+The certificates shown to clients: one chain from files, or a leaf by name from the local CA.
+"""
 
 from __future__ import annotations
 
@@ -43,14 +45,23 @@ class KeyFileError(CertificateFileError):
 
 
 class ServerContexts:
-    """Makes the server side of each downstream connection."""
+    """
+    Makes the server side of each downstream connection.
+    """
 
     def __init__(self, context: SSL.Context) -> None:
         self._context = context
 
     @classmethod
     def from_files(cls, cert: str, key: str) -> ServerContexts:
-        """Always the chain of these PEM files (leaf first). Raises CertificateFileError."""
+        """
+        Always the chain of these PEM files.
+
+        @param cert: path of the chain, the leaf first.
+        @param key: path of the leaf's key.
+        @raise CertificateFileError: if the chain cannot be used.
+        @raise KeyFileError: if the key cannot.
+        """
         context = _server_context()
         try:
             context.use_certificate_chain_file(cert)
@@ -62,22 +73,33 @@ class ServerContexts:
 
     @classmethod
     def from_ca(cls, ca: LocalCA, clock: Callable[[], float] = time.time) -> ServerContexts:
-        """A leaf for each SNI name, minted when first asked for. `clock` gives seconds."""
+        """
+        A leaf for each SNI name, minted when first asked for.
+
+        @param clock: gives seconds.
+        """
         context = _server_context()
         leaves = LeafCache(ca, context, clock)
         context.set_tlsext_servername_callback(leaves.choose)
         return cls(context)
 
     def server(self) -> TLSMachine:
-        """The server side of a new connection."""
+        """
+        The server side of a new connection.
+        """
         return TLSMachine.server(self._context)
 
 
 class LeafCache:
-    """Contexts by server name, bounded, re-minted when half of a leaf's life is over."""
+    """
+    Contexts by server name, bounded, re-minted when half of a leaf's life is over.
+    """
 
     def __init__(self, ca: LocalCA, front: SSL.Context, clock: Callable[[], float]) -> None:
-        """`front` is the context connections start in; it has no certificate of its own."""
+        """
+        @param front: the context connections start in; it has no certificate of its own.
+        @param clock: gives seconds.
+        """
         self._ca = ca
         self._front = front
         self._clock = clock
@@ -87,11 +109,15 @@ class LeafCache:
         return len(self._leaves)
 
     def choose(self, connection: SSL.Connection) -> None:
-        """Give a connection the leaf for its SNI (RFC 6066 section 3), or the default one."""
+        """
+        Give a connection the leaf for its SNI (RFC 6066 section 3), or the default one.
+        """
         connection.set_context(self.leaf(_server_name(connection.get_servername() or b"")))
 
     def leaf(self, name: str) -> SSL.Context:
-        """The context for a valid name, or for "", the default names."""
+        """
+        The context for a valid name; for C{""}, that of the default names.
+        """
         now = self._clock()
         found = self._leaves.get(name)
         if found is not None and now - found[0] < LEAF_LIFETIME / 2:
@@ -116,7 +142,9 @@ class LeafCache:
 
 @functools.lru_cache(MAX_LEAVES)
 def _server_name(sni: bytes) -> str:
-    """The name to mint a leaf for; empty if it is none."""
+    """
+    The name to mint a leaf for; empty if it is none.
+    """
     name = sni.decode("latin-1").lower().removesuffix(".")
     return name if is_dns_name(name) or ip_literal(name) is not None else ""
 
@@ -132,9 +160,10 @@ def _server_context() -> SSL.Context:
 
 
 def _select_alpn(connection: SSL.Connection, offered: list[bytes]) -> Any:
-    """HTTP/1.1, or no ALPN at all; not the alert of RFC 7301 section 3.2: HTTP/1.1 is tried.
+    """
+    HTTP/1.1, or no ALPN at all; not the alert of RFC 7301 section 3.2: HTTP/1.1 is tried.
 
-    Returning b"" would end the handshake with internal_error.
+    Returning C{b""} would end the handshake with internal_error.
     """
     return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
@@ -158,5 +187,5 @@ def _openssl_reason(error: SSL.Error) -> str:
     """
     The first reason in OpenSSL's queue, of (library, function, reason); those after it say where.
     """
-    queue = error.args[0] if error.args else None
-    return str(queue[0][2]) if queue else ""
+    queue = error.args[0] if error.args else []
+    return next((reason for _, _, reason in queue if reason), "")

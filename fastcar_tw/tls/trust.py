@@ -1,4 +1,6 @@
-"""Upstream trust: which certificates an origin may show, and the client machines that ask."""
+"""
+Upstream trust: which certificates an origin may show, and the client machines that ask.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +30,22 @@ class TrustError(UnusableValueError):
 
 
 class Trust:
-    """The system's CAs and some more, with exceptions for named origins.
+    """
+    The system's CAs and some more, with exceptions for named origins.
 
     The system's CAs are those of SSL_CERT_FILE and SSL_CERT_DIR, where set, else of the places
-    distributions keep them in. Two contexts serve all connections.
+    distributions keep them in.  Two contexts serve all connections.
     """
 
     def __init__(
         self, extra_files: Sequence[str] = (), insecure_origins: Iterable[str] = ()
     ) -> None:
-        """Check the files and origins.
+        """
+        Check the files and origins.
 
-        `extra_files`: PEM files of further CA certificates. `insecure_origins`: "host" for any
-        port or "host:port", IPv6 in brackets; their certificates are not verified.
-        Raises TrustError.
+        @param extra_files: PEM files of further CA certificates.
+        @param insecure_origins: those whose certificate is not verified, see L{parse_origin}.
+        @raise TrustError: for the first that is not usable.
         """
         for path in extra_files:
             check_ca_file(path)
@@ -52,15 +56,20 @@ class Trust:
         self._trusting = new_context(SSL.TLS_CLIENT_METHOD)
 
     def verifies(self, host: str, port: int) -> bool:
-        """Whether the certificate of this origin is verified."""
+        """
+        Whether the certificate of this origin is verified.
+        """
         name = normal_host(host)
         return (name, None) not in self._insecure and (name, port) not in self._insecure
 
     def client(self, host: str, port: int, alpn: Sequence[bytes] = (b"http/1.1",)) -> TLSMachine:
-        """A machine for one connection to an origin; `start` it.
+        """
+        A machine for one connection to an origin; L{start<TLSMachine.start>} it.
 
-        `host`: ASCII name or IP literal, brackets allowed. SNI is sent for names only (RFC 6066
-        section 3). Raises TLSError if no certificate could be valid for `host`.
+        SNI is sent for names only (RFC 6066 section 3).
+
+        @param host: ASCII name or IP literal, brackets allowed.
+        @raise TLSError: if no certificate could be valid for the host.
         """
         name = normal_host(host)
         verified = self.verifies(name, port)
@@ -89,7 +98,9 @@ def _require_chain(context: SSL.Context, extra_files: Iterable[str]) -> None:
 
 
 def _name_check(name: str, is_address: bool) -> Callable[[SSL.Connection], None]:
-    """The check of RFC 9110 section 4.3.4, after OpenSSL has verified the chain."""
+    """
+    The check of RFC 9110 section 4.3.4, after OpenSSL has verified the chain.
+    """
 
     def verify(connection: SSL.Connection) -> None:
         try:
@@ -105,7 +116,9 @@ def _name_check(name: str, is_address: bool) -> Callable[[SSL.Connection], None]
 
 
 def _offered(connection: SSL.Connection) -> str:
-    """The names in the peer's certificate, fit for a log line."""
+    """
+    The names in the peer's certificate, fit for a log line.
+    """
     try:
         certificate = connection.get_peer_certificate()
         assert certificate is not None

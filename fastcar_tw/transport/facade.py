@@ -1,4 +1,5 @@
-"""A reactor whose streams are eager, for use under Twisted's endpoints.
+"""
+A reactor whose streams are eager, for use under Twisted's endpoints.
 
 UNIXServerEndpoint(EagerReactor(reactor), "/tmp/fastcar.sock", mode=0o660).listen(factory)
 HostnameEndpoint(EagerReactor(reactor), "example.com", 80).connect(factory)
@@ -19,7 +20,8 @@ from .ports import EagerTCPPort, EagerUNIXPort
 
 
 class EagerReactor:
-    """Everything the given reactor is, except that C{listenUNIX}, C{listenTCP} and C{connectTCP}
+    """
+    Everything the given reactor is, except that C{listenUNIX}, C{listenTCP} and C{connectTCP}
     make eager transports.
 
     The reactor must be one of Twisted's that watch file descriptors (IReactorFDSet).
@@ -42,7 +44,12 @@ class EagerReactor:
         mode: int = 0o660,
         wantPID: bool = False,
     ) -> EagerUNIXPort:
-        """Listen at a path, whose file gets C{mode}.  Raises CannotListenError."""
+        """
+        Listen at a path.
+
+        @param mode: the permissions its file gets.
+        @raise CannotListenError: if that fails.
+        """
         port = EagerUNIXPort(address, factory, backlog, mode, self._poller, wantPID)
         port.startListening()
         return port
@@ -50,7 +57,11 @@ class EagerReactor:
     def listenTCP(
         self, port: int, factory: IProtocolFactory, backlog: int = 1024, interface: str = ""
     ) -> EagerTCPPort:
-        """Listen on a TCP port.  Raises CannotListenError."""
+        """
+        Listen on a TCP port.
+
+        @raise CannotListenError: if that fails.
+        """
         listening = EagerTCPPort(port, factory, backlog, interface, self._poller)
         listening.startListening()
         return listening
@@ -63,7 +74,11 @@ class EagerReactor:
         timeout: float = 30.0,
         bindAddress: Any = None,
     ) -> EagerConnector:
-        """Start connecting, for at most C{timeout} seconds."""
+        """
+        Start connecting.
+
+        @param timeout: seconds until it counts as failed.
+        """
         connector = EagerConnector(host, port, factory, timeout, bindAddress, self._poller)
         connector.connect()
         return connector

@@ -1,6 +1,7 @@
-"""Listening ports that accept eagerly.
+"""
+Listening ports that accept eagerly.
 
-A wake-up accepts up to C{ACCEPTS_PER_WAKEUP} connections and reads each at once: a client that
+A wake-up accepts up to L{ACCEPTS_PER_WAKEUP} connections and reads each at once: a client that
 connects and writes its request in one go is served without another turn of the reactor.
 One connection that goes wrong costs itself only; a system out of descriptors or memory costs a
 pause, during which clients wait in the listen queue instead of being turned away.
@@ -41,7 +42,9 @@ _LOST_BEFORE_ACCEPT = {
 
 
 class EagerPort(tcp.Port):
-    """The mixin that makes a port accept eagerly; put it before the stock class."""
+    """
+    The mixin that makes a port accept eagerly; put it before the stock class.
+    """
 
     transport: Any
     factory: Any
@@ -51,7 +54,9 @@ class EagerPort(tcp.Port):
     _starved = False
 
     def doRead(self) -> None:
-        """Accept what is waiting, up to a limit that leaves the others their turn."""
+        """
+        Accept what is waiting, up to a limit that leaves the others their turn.
+        """
         listener: Any = self.socket
         for _ in range(ACCEPTS_PER_WAKEUP):
             try:
@@ -70,7 +75,9 @@ class EagerPort(tcp.Port):
                 return
 
     def _serve(self, skt: socket.socket, peer: Any) -> None:
-        """Give the connection a protocol and its first read; on any failure close it."""
+        """
+        Give the connection a protocol and its first read; on any failure close it.
+        """
         transport: EagerConnection | None = None
         try:
             peer, address = self._peer(peer)
@@ -101,11 +108,15 @@ class EagerPort(tcp.Port):
             skt.close()
 
     def _peer(self, peer: Any) -> tuple[Any, IAddress]:
-        """Return what the transport and what the factory gets to know of the peer."""
+        """
+        @return: what the transport and what the factory gets to know of the peer.
+        """
         raise NotImplementedError
 
     def _pause(self, reason: OSError) -> None:
-        """Stop accepting for C{ACCEPT_PAUSE} seconds; log only the first pause of a shortage."""
+        """
+        Stop accepting for L{ACCEPT_PAUSE} seconds; log only the first pause of a shortage.
+        """
         if not self._starved:
             self._starved = True
             self._log.warn(
@@ -123,7 +134,9 @@ class EagerPort(tcp.Port):
             self.reactor.addReader(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close the listening socket."""
+        """
+        Close the listening socket.
+        """
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -132,7 +145,9 @@ class EagerPort(tcp.Port):
 
 
 class EagerTCPPort(EagerPort, tcp.Port):
-    """A listening TCP socket."""
+    """
+    A listening TCP socket.
+    """
 
     transport: Any = EagerTCPServer
 
@@ -144,14 +159,18 @@ class EagerTCPPort(EagerPort, tcp.Port):
 
 
 class _BoundSocket(socket.socket):
-    """A listening UNIX socket that knows its file, which only its owner can use until the port
-    gives it its mode."""
+    """
+    A listening UNIX socket that knows its file, which only its owner can use until the port
+    gives it its mode.
+    """
 
     _path: str | bytes | None = None
     _inode: tuple[int, int] | None = None
 
     def bind(self, address: Any) -> None:
-        """Bind to a path or an abstract name."""
+        """
+        Bind to a path or an abstract name.
+        """
         previous = os.umask(0o177)
         try:
             super().bind(address)
@@ -161,7 +180,9 @@ class _BoundSocket(socket.socket):
         self._inode = self._current_inode()
 
     def unlink(self) -> None:
-        """Remove the file, if it is still the one that was bound."""
+        """
+        Remove the file, if it is still the one that was bound.
+        """
         if self._path and self._inode and self._inode == self._current_inode():
             with suppress(OSError):
                 os.unlink(self._path)
@@ -176,7 +197,8 @@ class _BoundSocket(socket.socket):
 
 
 class EagerUNIXPort(EagerPort, unix.Port):
-    """A listening UNIX socket.
+    """
+    A listening UNIX socket.
 
     The file is created for its owner only and then given C{mode}.  On closing it is removed only
     if it is still the file created here: it may have been replaced by a successor's, and an
@@ -189,13 +211,19 @@ class EagerUNIXPort(EagerPort, unix.Port):
     _bound: _BoundSocket | None = None
 
     def createInternetSocket(self) -> socket.socket:
-        """Create the socket that will be bound (stock name; no internet involved)."""
+        """
+        Create the socket that will be bound (stock name; no internet involved).
+        """
         self._bound = _BoundSocket(self.addressFamily, self.socketType)
         self._bound.setblocking(False)
         return self._bound
 
     def startListening(self) -> None:
-        """Bind and listen.  Raises CannotListenError."""
+        """
+        Bind and listen.
+
+        @raise CannotListenError: if that fails.
+        """
         try:
             unix.Port.startListening(self)
         except BaseException:
@@ -205,7 +233,9 @@ class EagerUNIXPort(EagerPort, unix.Port):
             raise
 
     def connectionLost(self, reason: Failure) -> None:
-        """Close the listening socket and remove its file if it is ours."""
+        """
+        Close the listening socket and remove its file if it is ours.
+        """
         if self._bound is not None:
             self._bound.unlink()
         if self.lockFile is not None:

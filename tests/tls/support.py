@@ -31,6 +31,13 @@ def local_ca(case: SynchronousTestCase) -> LocalCA:
     return LocalCA.load_or_create(os.path.join(temporary_directory(case), "ca"))
 
 
+# Alert descriptions, RFC 8446 section 6.
+UNEXPECTED_MESSAGE = 10
+HANDSHAKE_FAILURE = 40
+PROTOCOL_VERSION = 70
+UNRECOGNIZED_NAME = 112
+
+
 class SelfSigned:
     """A self-signed certificate for `name`, from `start` to `end` in days from now."""
 
@@ -118,6 +125,14 @@ def failure(case: SynchronousTestCase, machine: TLSMachine, data: bytes) -> TLSE
     error = case.assertRaises(TLSError, machine.receive, data)
     assert isinstance(error, TLSError)
     return error
+
+
+def sent_alert(machine: TLSMachine) -> int:
+    """The description in the fatal alert that ends the machine's output, sent before any keys (RFC
+    8446 section 6)."""
+    record = machine.outgoing()[-7:]
+    assert record[:2] == b"\x15\x03" and record[3:6] == b"\x00\x02\x02", record
+    return record[6]
 
 
 def vector(data: bytes, size: int) -> bytes:

@@ -100,9 +100,7 @@ class CreationTests(Files):
         self.assertFalse(usage.value.digital_signature)
         self.assertIn("fastcar local CA ", certificate.subject.rfc4514_string())
         self.assertEqual(certificate.not_valid_before_utc.timestamp(), clock.seconds() - DAY)
-        self.assertEqual(
-            certificate.not_valid_after_utc.timestamp(), clock.seconds() + 3650 * DAY
-        )
+        self.assertEqual(certificate.not_valid_after_utc.timestamp(), clock.seconds() + 3650 * DAY)
         certificate.verify_directly_issued_by(certificate)
 
     def test_second_start(self) -> None:
@@ -231,9 +229,7 @@ class IssueTests(Files):
         addresses = names.get_values_for_type(x509.IPAddress)
         self.assertEqual([str(address) for address in addresses], ["127.0.0.1", "::1"])
         self.assertFalse(get(x509.BasicConstraints).value.ca)
-        self.assertEqual(
-            list(get(x509.ExtendedKeyUsage).value), [ExtendedKeyUsageOID.SERVER_AUTH]
-        )
+        self.assertEqual(list(get(x509.ExtendedKeyUsage).value), [ExtendedKeyUsageOID.SERVER_AUTH])
         self.assertTrue(get(x509.KeyUsage).value.digital_signature)
         self.assertFalse(get(x509.KeyUsage).value.key_cert_sign)
         identifier = ca.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
