@@ -53,6 +53,7 @@ class TLSMachine:
         "_head",
         "_held",
         "_left",
+        "_serving",
         "_unsent",
         "_verify",
         "closed",
@@ -74,6 +75,7 @@ class TLSMachine:
         self._connection = connection
         self._verify = verify
         self._failed = False
+        self._serving = False
         self._unsent = False  # the BIO may hold output that no send() has collected
         self._held = b""  # output taken from the BIO early
         self._left = 0  # bytes to the end of the record under way
@@ -84,7 +86,9 @@ class TLSMachine:
         """The accepting side."""
         connection = SSL.Connection(context, None)
         connection.set_accept_state()
-        return cls(connection)
+        machine = cls(connection)
+        machine._serving = True
+        return machine
 
     @classmethod
     def client(
@@ -228,6 +232,10 @@ class TLSMachine:
             raise self._fail(error) from None
         self._verify_peer()
         self.ready = True
+        if self._serving and connection.get_protocol_version() == SSL.TLS1_3_VERSION:
+            # What is left to say are tickets, which nobody waits for: they go with the first
+            # response and save a system call, and the client a wake-up.
+            self._unsent = False
         return self._drain(behind)
 
     def _verify_peer(self) -> None:
@@ -260,9 +268,11 @@ class TLSMachine:
     def _fail(self, error: SSL.Error) -> TLSError:
         self._failed = True
         self.ready = False
-        self._held = self._read_bio()
-        self._unsent = True
-        return from_openssl(error, self._connection)
+        failure = from_openssl(error, self._connection)
+        # RFC 8446 section 6.2: nothing more is sent after the peer's fatal alert.
+        self._held = b"" if failure.alert_received else self._read_bio()
+        self._unsent = not failure.alert_received
+        return failure
 
     def _read_bio(self) -> bytes:
         """Empty the BIO of output, asking once more only if the first answer was full."""

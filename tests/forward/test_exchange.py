@@ -223,6 +223,8 @@ class CoalescingTests(ProxyTestCase):
     def test_one_record(self) -> None:
         """Inside TLS a response that came in one piece is one record."""
         client = self.proxy.tls_client()
+        client.send(GET)
+        self.origin.send(OK)
         client.transport.writes.clear()
         client.send(GET)
         self.origin.send(OK)

@@ -247,7 +247,7 @@ class ServerTests(SynchronousTestCase):
         server.receive(client.start())
         client.receive(server.outgoing())
         server.receive(client.outgoing())
-        tickets = list(reader.messages(server.outgoing()))
+        tickets = list(reader.messages(server.connection.bio_read(4096)))
         self.assertTrue(tickets)
         for message in tickets:
             self.assertEqual(message[0], 4)

@@ -201,6 +201,7 @@ class DataTests(SynchronousTestCase):
         """A KeyUpdate (RFC 8446 section 4.6.3) is answered, and data goes on under new keys."""
         for before, after in ((b"", b""), (b"one", b"two")):
             writer, server = support.hand_written(server_context())
+            server.send(b"with tickets")
             wire = writer.record(23, before) + writer.record(22, b"\x18\x00\x00\x01\x01")
             writer.update()
             wire += writer.record(23, after)
@@ -209,6 +210,20 @@ class DataTests(SynchronousTestCase):
             self.assertEqual(answer[:5] + answer[27:30], b"\x17\x03\x03\x00\x16\x17\x03\x03")
             self.assertEqual(server.outgoing(), b"")
             self.assertEqual(server.receive(writer.record(23, b"three")), b"three")
+
+    def test_tickets_go_with_the_first_data(self) -> None:
+        """After a TLS 1.3 handshake a server has nothing to say before its first data; then it
+        says all of it; in TLS 1.2 the client waits for its Finished."""
+        for version, silent in ((SSL.TLS1_3_VERSION, True), (SSL.TLS1_2_VERSION, False)):
+            client = TLSMachine.client(support.careless_context(version), "a.test")
+            server = TLSMachine.server(server_context())
+            server.receive(client.start())
+            client.receive(server.outgoing())
+            server.receive(client.outgoing())
+            self.assertTrue(server.ready)
+            self.assertEqual(server.outgoing() == b"", silent)
+            if silent:
+                self.assertEqual(client.receive(server.send(b"hi")), b"hi")
 
     def test_output_fits(self) -> None:
         """The room for overhead holds what encryption adds to a whole slice."""
