@@ -361,16 +361,11 @@ class UpstreamConnection:
         self._exchange = None
         self._reader = None
         self._receive = self._receive_head
-        if (
-            self._response_close
-            or reader.leftover
-            or not exchange.request_complete
-            or self._wire is None
-            or self._wire.unsent
-        ):
+        wire = self._wire
+        sent = exchange.request_complete and wire is not None and not wire.unsent
+        if not sent or self._response_close or reader.leftover:
             # The rest of a request that the origin did not wait for is not sent any more.
-            unfinished = not exchange.request_complete or self._wire is None or self._wire.unsent
-            self._end(abort=bool(unfinished))
+            self._end(abort=not sent)
         elif exchange.pinned:
             exchange.keep(self)
         else:
