@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from fastcar_tw.config import Config
 from fastcar_tw.downstream import socketfile
-from fastcar_tw.downstream.socketfile import SocketInUse, SocketPathError
+from fastcar_tw.downstream.socketfile import SocketInUseError, SocketPathError
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
 from fastcar_tw.service import CommandLineService, makeService
@@ -182,7 +182,7 @@ class StartTests(ServiceTestCase):
         """A second instance is refused, and the first keeps its socket."""
         self.start()
         before = os.stat(self.path).st_ino
-        error = self.assertRaises(SocketInUse, self.service().privilegedStartService)
+        error = self.assertRaises(SocketInUseError, self.service().privilegedStartService)
         self.assertEqual(str(error), f"{self.path}: in use")
         self.assertEqual(os.stat(self.path).st_ino, before)
 

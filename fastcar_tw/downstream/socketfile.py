@@ -31,7 +31,7 @@ class SocketPathError(Exception):
     """
 
 
-class SocketInUse(SocketPathError):  # noqa: N818
+class SocketInUseError(SocketPathError):
     """
     Another process listens at the path.
     """
@@ -41,7 +41,7 @@ def prepare(path: str) -> None:
     """
     Make way for a socket at a path: remove a stale one, on which nobody listens, and nothing else.
 
-    @raise SocketInUse: if somebody listens.
+    @raise SocketInUseError: if somebody listens.
     @raise SocketPathError: if the path is too long, its directory is missing or not writable, or
         something other than a socket is there (which is never deleted).
     """
@@ -99,7 +99,7 @@ def _is_stale(path: str) -> bool:
     """
     Whether nobody listens at the path.
 
-    @raise SocketInUse: if somebody does.
+    @raise SocketInUseError: if somebody does.
     @raise SocketPathError: if that cannot be told.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -107,7 +107,7 @@ def _is_stale(path: str) -> bool:
         outcome = probe.connect_ex(path)
     # EAGAIN: the listener's queue is full; EPROTOTYPE: it is a listener of another socket type.
     if outcome in (0, errno.EAGAIN, errno.EPROTOTYPE):
-        raise SocketInUse(f"{path}: in use")
+        raise SocketInUseError(f"{path}: in use")
     if outcome not in (errno.ECONNREFUSED, errno.ENOENT):
         raise SocketPathError(
             f"{path}: cannot tell whether the socket is in use: {os.strerror(outcome)}"

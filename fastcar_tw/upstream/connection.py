@@ -133,13 +133,6 @@ class UpstreamConnection:
         """
         return self._full
 
-    @property
-    def alive(self) -> bool:
-        """
-        The connection has not ended.
-        """
-        return self._wire is not None
-
     def sent(self) -> int:
         """
         Bytes the kernel has taken for the origin.

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.socketfile import (
     MAX_PATH_LENGTH,
-    SocketInUse,
+    SocketInUseError,
     SocketPathError,
     prepare,
     set_group,
@@ -71,7 +71,7 @@ class PrepareTests(SocketFileTestCase):
         """A socket somebody listens on is in use, and keeps working."""
         listener = self.bind()
         listener.listen()
-        self.assertEqual(self.refused(SocketInUse), "in use")
+        self.assertEqual(self.refused(SocketInUseError), "in use")
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(self.path)
 
@@ -84,12 +84,12 @@ class PrepareTests(SocketFileTestCase):
                 self.addCleanup(client.close)
                 client.setblocking(False)
                 client.connect(self.path)
-        self.assertEqual(self.refused(SocketInUse), "in use")
+        self.assertEqual(self.refused(SocketInUseError), "in use")
 
     def test_live_datagram_socket(self) -> None:
         """A socket of another type that somebody has bound is in use."""
         self.bind(socket.SOCK_DGRAM)
-        self.assertEqual(self.refused(SocketInUse), "in use")
+        self.assertEqual(self.refused(SocketInUseError), "in use")
 
     def test_stale(self) -> None:
         """A socket nobody listens on is removed."""
@@ -144,7 +144,7 @@ class PrepareTests(SocketFileTestCase):
         """A symbolic link to a live socket is in use."""
         self.bind(path=self.path + ".target").listen()
         os.symlink(self.path + ".target", self.path)
-        self.assertEqual(self.refused(SocketInUse), "in use")
+        self.assertEqual(self.refused(SocketInUseError), "in use")
 
     def test_link_to_stale_socket(self) -> None:
         """Of a symbolic link to a stale socket the link is removed, not the socket."""

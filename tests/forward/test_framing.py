@@ -32,7 +32,27 @@ class TableTestCase(ProxyTestCase):
             self.fail(f"{shape.section}: {shape.rule}: {error}")
 
 
-class BadRequestTests(TableTestCase):
+class CutTests:
+    """Runs a whole table three times over."""
+
+    def each(self, cut: int) -> None:
+        """Send every shape in pieces of C{cut} bytes; 0: in one."""
+        raise NotImplementedError
+
+    def test_whole(self) -> None:
+        """In one piece."""
+        self.each(0)
+
+    def test_in_pieces(self) -> None:
+        """In small pieces."""
+        self.each(7)
+
+    def test_byte_by_byte(self) -> None:
+        """Byte by byte."""
+        self.each(1)
+
+
+class BadRequestTests(CutTests, TableTestCase):
     """Requests that have to be refused."""
 
     def refused(self, shape: Shape, pieces: list[bytes]) -> None:
@@ -61,20 +81,8 @@ class BadRequestTests(TableTestCase):
             with self.named(shape):
                 self.refused(shape, list(_pieces(shape.data + SMUGGLED, cut)))
 
-    def test_whole(self) -> None:
-        """In one piece."""
-        self.each(0)
 
-    def test_in_pieces(self) -> None:
-        """In small pieces."""
-        self.each(7)
-
-    def test_byte_by_byte(self) -> None:
-        """Byte by byte."""
-        self.each(1)
-
-
-class BadResponseTests(TableTestCase):
+class BadResponseTests(CutTests, TableTestCase):
     """Responses that have to be refused."""
 
     def refused(self, shape: Shape, pieces: list[bytes]) -> None:
@@ -100,18 +108,6 @@ class BadResponseTests(TableTestCase):
         for shape in BAD_RESPONSES:
             with self.named(shape):
                 self.refused(shape, list(_pieces(shape.data, cut)))
-
-    def test_whole(self) -> None:
-        """In one piece."""
-        self.each(0)
-
-    def test_in_pieces(self) -> None:
-        """In small pieces."""
-        self.each(7)
-
-    def test_byte_by_byte(self) -> None:
-        """Byte by byte."""
-        self.each(1)
 
 
 class GoodTests(TableTestCase):

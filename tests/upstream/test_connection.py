@@ -253,4 +253,4 @@ class ConnectionTests(SynchronousTestCase):
         self.connection.end_output()
         self.reactor.settle()
         self.assertEqual(self.origin.received, b"")
-        self.assertFalse(self.connection.alive)
+        self.assertIn(" closed ", repr(self.connection))
