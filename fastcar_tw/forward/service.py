@@ -41,6 +41,7 @@ class ForwardFactory(Factory):
     def __init__(self, forwarder: Forwarder) -> None:
         self._forwarder = forwarder
 
+    # Not an IProtocol by the letter: nobody asks for its connectionMade.
     def buildProtocol(self, addr: IAddress | None) -> Front:  # type: ignore[override]
         return Front(self._forwarder)
 

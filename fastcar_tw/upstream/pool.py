@@ -193,7 +193,7 @@ class ConnectionPool(HTTPConnectionPool):
         if closing is not None:
             closing.callback(None)
 
-    # The contract of HTTPConnectionPool.
+    # The contract of HTTPConnectionPool, whose keys and connections are of any type.
 
     def getConnection(  # type: ignore[override]
         self, key: Origin, endpoint: IStreamClientEndpoint
@@ -294,5 +294,6 @@ class _ConnectionFactory(Factory):
         self._origin = origin
         self._pool = pool
 
+    # Not an IProtocol by the letter: nobody asks for its connectionMade.
     def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:  # type: ignore[override]
         return UpstreamConnection(self._origin, self._pool)
