@@ -1,0 +1,696 @@
+"""
+The core of a pool: events in, decisions out, no I/O and no clock of its own.
+
+Rules of this file.  Each method is one event, told with the time it happened at; most return
+L{Decision}s, which the owner carries out in their order.  What follows from a decision is told as
+an event again.  A connection counts until it is closed, an attempt from its beginning, so the
+limits hold for descriptors and not only in the books.
+
+Theory of operation.  A request takes the connection of its origin that went idle last.  If there is
+none it stands in line, and an attempt to connect is begun; whichever connection comes free first,
+opened or released, serves the first in line.  So a request is never slower than a new connection,
+and often faster.
+
+Where no more may be opened for an origin, its requests wait for one that is released.  Where no
+more may be opened at all, the connection that has been idle for longest, whosesoever it is, makes
+room; if none is idle, the next one released does, once the origin that wants it has waited longer
+than the first in line for the one that has it.  So requests are served in the order of their
+arrival between origins too, and none starves.
+
+Costs.  Taking and releasing take constant time, whatever else there is.  An origin that waits for
+room is in a heap, ordered by its first request without an attempt: O(log n) in the number of such
+origins.  L{PoolCore.tick} looks at every idle connection and every waiting origin.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic
+
+from fastcar_tw.pool.breaker import Backoff, Breaker
+from fastcar_tw.pool.lane import Attempt, C, K, Lane, Place, PooledConnection, W
+from fastcar_tw.pool.stats import Counts, PoolStats, Retired, Tally, sum_counts
+
+__all__ = [
+    "Assign",
+    "Attempt",
+    "Close",
+    "Decision",
+    "Open",
+    "PoolCore",
+    "PoolLimits",
+    "PooledConnection",
+    "Refusal",
+    "Refuse",
+]
+
+#: Origins remembered for their numbers' sake, at least.
+MAX_DISUSED = 1024
+#: Places of requests that are sent again come before all others.
+_BEFORE_ALL = -(1 << 62)
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """
+    What a pool keeps to; times are in seconds.
+
+    @ivar max_connections: connections of all origins, attempts included.
+    @ivar max_connections_per_origin: the same of one origin.
+    @ivar max_idle_per_origin: idle connections of one origin; at the limit the oldest is closed.
+    @ivar max_queue: requests for which nothing is being opened.
+    @ivar queue_timeout: how long each of them may wait.
+    @ivar idle_timeout: how long a connection may be idle.
+    @ivar max_age: how long a connection may exist.
+    @ivar fail_fast_after: failed attempts in a row after which an origin is left alone; 0: never.
+    """
+
+    max_connections: int
+    max_connections_per_origin: int
+    max_idle_per_origin: int
+    max_queue: int
+    queue_timeout: float
+    idle_timeout: float
+    max_age: float
+    fail_fast_after: int
+
+
+class Refusal(Enum):
+    """
+    Why a request gets no connection.
+    """
+
+    #: Too many wait already.
+    QUEUE_FULL = 1
+    #: It has waited for too long.
+    QUEUE_TIMEOUT = 2
+    #: The attempt that was made for it has failed.
+    ATTEMPT_FAILED = 3
+    #: So many attempts have failed that none is made at present.
+    FAILING = 4
+
+
+@dataclass(slots=True)
+class Assign(Generic[W, C]):
+    """
+    This connection is for this request.
+    """
+
+    waiter: W
+    connection: C
+
+
+@dataclass(slots=True)
+class Open(Generic[K, C, W]):
+    """
+    Connect, and tell L{PoolCore.opened} or L{PoolCore.open_failed}.
+    """
+
+    attempt: Attempt[K, C, W]
+
+
+@dataclass(slots=True)
+class Close(Generic[C]):
+    """
+    Close this connection, which serves nobody, and tell L{PoolCore.closed}.
+    """
+
+    connection: C
+
+
+@dataclass(slots=True)
+class Refuse(Generic[K, W]):
+    """
+    This request gets no connection.
+
+    @ivar key: to whom it wanted one.
+    @ivar error: why the last attempt to connect to its origin failed, if any did.
+    @ivar retry_after: seconds after which another try makes sense.
+    """
+
+    key: K
+    waiter: W
+    refusal: Refusal
+    error: object = None
+    retry_after: float = 1.0
+
+
+Decision = Assign[W, C] | Open[K, C, W] | Close[C] | Refuse[K, W]
+
+_NONE: Sequence[Decision] = ()  # type: ignore[type-arg]  # there is nothing in it
+
+
+class PoolCore(Generic[K, C, W]):
+    """
+    Decides for a pool of connections C{C}, to origins C{K}, for requests C{W}; the latter two are
+    hashable, and a request waits for one connection at a time.
+    """
+
+    def __init__(
+        self, limits: PoolLimits, random_number: Callable[[], float] = random.random
+    ) -> None:
+        """
+        @param random_number: returns numbers from 0 to 1, for jitter.
+        """
+        self.limits = limits
+        self._random = random_number
+        self._lanes: dict[K, Lane[K, C, W]] = {}
+        self._warm: list[Lane[K, C, W]] = []
+        # All idle connections, the longest idle first, and until when they may be used.
+        self._idle: OrderedDict[C, float] = OrderedDict()
+        # All requests for which nothing is being opened, in the order of their deadlines.
+        self._queue: OrderedDict[W, Place[K, C, W]] = OrderedDict()
+        # Lanes that want to open, by the number of their first such request, or an earlier one.
+        self._listed: list[tuple[int, Lane[K, C, W]]] = []
+        self._number = 0
+        self._total = 0
+        self._leaving = 0
+        self._wanting = 0
+        self._past = Tally()
+
+    def __repr__(self) -> str:
+        total = self._sum()
+        return (
+            f"{total.active} active, {total.idle} idle, {total.opening} opening, "
+            f"{total.waiting} waiting"
+        )
+
+    # Events.
+
+    def take(self, key: K, now: float) -> C | None:
+        """
+        The quick way to a connection: the one that went idle last.
+
+        @return: None does not mean that there is none; L{acquire} tells.
+        """
+        lane = self._lanes.get(key)
+        if lane is None or not lane.idle:
+            return None
+        connection, until = lane.idle.popitem()
+        if until <= now:
+            lane.idle[connection] = until
+            return None
+        del self._idle[connection]
+        lane.tally.reused += 1
+        return connection
+
+    def acquire(
+        self, key: K, waiter: W, now: float, *, again: bool = False
+    ) -> Sequence[Decision[W, C, K]]:
+        """
+        A request wants a connection.
+
+        @param again: it was sent before, on a connection that has failed; it gets a new one.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        lane = self._lane(key)
+        if again:
+            lane.tally.retried += 1
+        else:
+            connection = self._take_usable(lane, now, decisions)
+            if connection is not None:
+                decisions.append(Assign(waiter, connection))
+                return decisions
+        self._stand_in_line(lane, waiter, now, again)
+        self._settle(lane, now, decisions)
+        place = self._queue.get(waiter)
+        # Those for which room is being made hardly wait.
+        if place is not None and len(self._queue) - self._leaving > self.limits.max_queue:
+            self._refuse_queued(place, Refusal.QUEUE_FULL, decisions)
+        return decisions
+
+    def cancel(self, key: K, waiter: W) -> None:
+        """
+        A request wants no connection any more.  What is being opened for it will serve others.
+        """
+        lane = self._lanes.get(key)
+        if lane is None:
+            return
+        attempt = lane.owned.pop(waiter, None)
+        if attempt is not None:
+            attempt.waiter = None
+        self._leave_line(lane, waiter)
+
+    def release(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        A connection is ready for its next request.
+        """
+        lane: Lane[K, C, W] | None = connection.lane
+        assert lane is not None
+        if lane.line or lane.fresh_queued or self._wanting:
+            decisions: list[Decision[W, C, K]] = []
+            self._employ(lane, connection, now, decisions)
+            self._settle(lane, now, decisions)
+            return decisions
+        return self._put(lane, connection, now)
+
+    def opened(
+        self, attempt: Attempt[K, C, W], connection: C, now: float
+    ) -> Sequence[Decision[W, C, K]]:
+        """
+        An attempt has succeeded.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        lane = attempt.lane
+        lane.opening -= 1
+        lane.open.add(connection)
+        lane.tally.opened += 1
+        lane.breaker.succeeded()
+        lane.warm_backoff.reset()
+        connection.lane = lane
+        connection.retire_at = now + self.limits.max_age
+        lane.error = None
+        if attempt.waiter is not None:
+            del lane.owned[attempt.waiter]
+            decisions.append(Assign(attempt.waiter, connection))
+        elif lane.line:
+            # Someone in line may count on this attempt, whoever else wants room.
+            self._serve_line(lane, connection, decisions)
+        else:
+            self._employ(lane, connection, now, decisions)
+        self._settle(lane, now, decisions)
+        return decisions
+
+    def open_failed(
+        self, attempt: Attempt[K, C, W], error: object, now: float
+    ) -> Sequence[Decision[W, C, K]]:
+        """
+        An attempt has failed.
+
+        @param error: why; it is told to those who are refused because of it.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        lane = attempt.lane
+        lane.opening -= 1
+        self._total -= 1
+        lane.tally.failed += 1
+        lane.error = error
+        lane.breaker.failed(now, attempt.probe)
+        if lane.warm and now >= lane.warm_from:
+            lane.warm_from = now + lane.warm_backoff.next()
+        if attempt.waiter is not None:
+            del lane.owned[attempt.waiter]
+            decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
+        elif lane.promised > lane.opening - len(lane.owned):
+            first = next(iter(lane.line.values()))
+            if first.number > attempt.number and lane.breaker.allows(now):
+                # It came when most of this attempt's time was over; it gets one of its own.
+                self._begin(lane, None, decisions)
+            else:
+                del lane.line[first.waiter]
+                decisions.append(Refuse(lane.key, first.waiter, Refusal.ATTEMPT_FAILED, error))
+        self._settle(lane, now, decisions)
+        return decisions
+
+    def retired(self, connection: C, why: Retired) -> None:
+        """
+        A connection will serve no more; it may be told more than once.
+        """
+        lane: Lane[K, C, W] | None = connection.lane
+        if lane is None or connection.leaving:
+            return
+        if connection in self._idle:
+            del self._idle[connection]
+            del lane.idle[connection]
+        connection.leaving = True
+        lane.leaving += 1
+        self._leaving += 1
+        lane.tally.retired[why] += 1
+
+    def closed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        A connection has ended.
+        """
+        lane: Lane[K, C, W] | None = connection.lane
+        if lane is None:
+            return _NONE
+        self.retired(connection, Retired.ENDED)
+        connection.lane = None
+        lane.open.discard(connection)
+        lane.leaving -= 1
+        self._leaving -= 1
+        self._total -= 1
+        if not self._queue:
+            return _NONE
+        decisions: list[Decision[W, C, K]] = []
+        self._settle(lane, now, decisions)
+        return decisions
+
+    def condemn(self, connection: C, why: Retired) -> Sequence[Decision[W, C, K]]:
+        """
+        A connection is to serve no request after the one it may be serving.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        connection.condemned = why
+        if connection in self._idle:
+            self._close(connection, why, decisions)
+        return decisions
+
+    def keep_warm(self, key: K, count: int) -> None:
+        """
+        Keep some connections to an origin open, in use or idle, from the next L{tick} on.
+        """
+        lane = self._lane(key)
+        if not lane.warm:
+            self._warm.append(lane)
+        lane.warm = count
+
+    def tick(self, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        Some time has passed: close what is too old, refuse who has waited too long, open what is to
+        be kept open.  Once a second is enough.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        for connection in [each for each, until in self._idle.items() if until <= now]:
+            self._close(connection, self._overdue(connection, now), decisions)
+        self._end_waiting(now, decisions)
+        for lane in self._warm:
+            self._warm_up(lane, now, decisions)
+        if len(self._lanes) > MAX_DISUSED:
+            self._forget(now)
+        return decisions
+
+    def clear(self) -> Sequence[Decision[W, C, K]]:
+        """
+        Close all idle connections.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        for connection in list(self._idle):
+            self._close(connection, Retired.CLOSED, decisions)
+        return decisions
+
+    # Questions.
+
+    def connections(self, key: K) -> Iterator[C]:
+        """
+        The connections to one origin that serve.
+        """
+        lane = self._lanes.get(key)
+        return iter(()) if lane is None else (each for each in lane.open if not each.leaving)
+
+    def stats(self) -> PoolStats[K]:
+        """
+        A snapshot of all numbers.
+        """
+        return PoolStats({key: lane.counts() for key, lane in self._lanes.items()}, self._sum())
+
+    # Decisions about connections.
+
+    def _take_usable(
+        self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> C | None:
+        while lane.idle:
+            connection = self.take(lane.key, now)
+            if connection is not None:
+                return connection
+            connection = next(reversed(lane.idle))
+            self._close(connection, self._overdue(connection, now), decisions)
+        return None
+
+    def _employ(
+        self,
+        lane: Lane[K, C, W],
+        connection: C,
+        now: float,
+        decisions: list[Decision[W, C, K]],
+    ) -> None:
+        """
+        Give a connection that has come free to whose turn it is.
+        """
+        if not self._may_serve(connection, now):
+            self._close(connection, self._overdue(connection, now), decisions)
+        elif lane.line and not self._others_first(lane, now):
+            lane.tally.reused += 1
+            self._serve_line(lane, connection, decisions)
+        elif lane.line or self._is_room_wanted():
+            self._close(connection, Retired.EVICTED, decisions)
+        else:
+            decisions += self._put(lane, connection, now)
+
+    def _serve_line(
+        self, lane: Lane[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
+    ) -> None:
+        waiter = next(iter(lane.line))
+        self._leave_line(lane, waiter)
+        decisions.append(Assign(waiter, connection))
+
+    def _put(self, lane: Lane[K, C, W], connection: C, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        Let a connection be idle.
+        """
+        limits = self.limits
+        limit = connection.idle_limit
+        until = now + (limit if limit < limits.idle_timeout else limits.idle_timeout)
+        if until > connection.retire_at:
+            until = connection.retire_at
+        connection.fresh = False
+        if until > now and connection.condemned is None:
+            lane.idle[connection] = self._idle[connection] = until
+            if len(lane.idle) <= limits.max_idle_per_origin:
+                return _NONE
+            surplus, why = next(iter(lane.idle)), Retired.SURPLUS
+        else:
+            surplus, why = connection, self._overdue(connection, now)
+        decisions: list[Decision[W, C, K]] = []
+        self._close(surplus, why, decisions)
+        return decisions
+
+    def _may_serve(self, connection: C, now: float) -> bool:
+        return (
+            connection.condemned is None
+            and now < connection.retire_at
+            and connection.idle_limit > 0
+        )
+
+    def _overdue(self, connection: C, now: float) -> Retired:
+        """
+        Why a connection is not used any more.
+        """
+        if connection.condemned is not None:
+            return connection.condemned
+        if connection.retire_at <= now:
+            return Retired.AGE
+        if connection.idle_limit < self.limits.idle_timeout:
+            return Retired.KEEP_ALIVE
+        return Retired.IDLE
+
+    def _close(self, connection: C, why: Retired, decisions: list[Decision[W, C, K]]) -> None:
+        self.retired(connection, why)
+        decisions.append(Close(connection))
+
+    # Decisions about requests.
+
+    def _stand_in_line(self, lane: Lane[K, C, W], waiter: W, now: float, again: bool) -> None:
+        self._number += 1
+        number = self._number + (_BEFORE_ALL if again else 0)
+        place = Place(waiter, lane, number, again, now + self.limits.queue_timeout)
+        if again:
+            lane.fresh_queued[waiter] = place
+        else:
+            lane.line[waiter] = lane.queued[waiter] = place
+        self._queue[waiter] = place
+        self._promise(lane)
+
+    def _leave_line(self, lane: Lane[K, C, W], waiter: W) -> None:
+        lane.line.pop(waiter, None)
+        lane.queued.pop(waiter, None)
+        lane.fresh_queued.pop(waiter, None)
+        self._queue.pop(waiter, None)
+        self._promise(lane)
+
+    def _promise(self, lane: Lane[K, C, W]) -> None:
+        """
+        Those who wait for nothing count on the attempts that nobody counts on.
+        """
+        while lane.queued and lane.promised < lane.opening - len(lane.owned):
+            waiter, _ = lane.queued.popitem(last=False)
+            del self._queue[waiter]
+        if lane.wanting > lane.queue_length:
+            self._wanting -= lane.wanting - lane.queue_length
+            lane.wanting = lane.queue_length
+
+    def _refuse_queued(
+        self,
+        place: Place[K, C, W],
+        refusal: Refusal,
+        decisions: list[Decision[W, C, K]],
+        retry_after: float = 1.0,
+    ) -> None:
+        lane = place.lane
+        self._leave_line(lane, place.waiter)
+        lane.tally.refused += 1
+        decisions.append(Refuse(lane.key, place.waiter, refusal, lane.error, retry_after))
+
+    def _end_waiting(self, now: float, decisions: list[Decision[W, C, K]]) -> None:
+        while self._queue:
+            place = next(iter(self._queue.values()))
+            if place.deadline > now:
+                break
+            self._refuse_queued(place, Refusal.QUEUE_TIMEOUT, decisions)
+        # An origin that was left alone may be tried again by now.
+        for lane in {place.lane: None for place in self._queue.values()}:
+            self._settle(lane, now, decisions)
+
+    # Decisions about opening.
+
+    def _settle(self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]) -> None:
+        """
+        After any change to a lane: refuse whom it cannot help, open what may be opened, and make
+        room for what may not.
+        """
+        if lane.queue_length:
+            self._refuse_hopeless(lane, now, decisions)
+        self._recount(lane, now)
+        self._list(lane)
+        while self._total < self.limits.max_connections:
+            first = self._first_listed(now)
+            if first is None:
+                break
+            heapq.heappop(self._listed)
+            first.listed = None
+            self._begin(first, first.first_queued(), decisions)
+            self._recount(first, now)
+            self._list(first)
+        self._make_room(lane, decisions)
+
+    def _refuse_hopeless(
+        self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> None:
+        """
+        While an origin is left alone, only a connection that is open already can help.
+        """
+        breaker = lane.breaker
+        if breaker.allows(now):
+            return
+        hopeless = list(lane.fresh_queued.values())
+        if not lane.working:
+            hopeless += lane.queued.values()
+        for place in hopeless:
+            self._refuse_queued(place, Refusal.FAILING, decisions, max(breaker.until - now, 1.0))
+
+    def _begin(
+        self,
+        lane: Lane[K, C, W],
+        place: Place[K, C, W] | None,
+        decisions: list[Decision[W, C, K]],
+    ) -> None:
+        """
+        Begin an attempt: for the one in this place if it must be fresh, else for anyone in line.
+        """
+        attempt = Attempt(lane, self._number, probe=lane.breaker.started())
+        lane.opening += 1
+        self._total += 1
+        if place is not None:
+            del self._queue[place.waiter]
+            if place.fresh:
+                del lane.fresh_queued[place.waiter]
+                attempt.waiter = place.waiter
+                lane.owned[place.waiter] = attempt
+            else:
+                del lane.queued[place.waiter]
+        decisions.append(Open(attempt))
+
+    def _warm_up(self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]) -> None:
+        if now < lane.warm_from:
+            return
+        while (
+            lane.working + lane.opening < lane.warm
+            and self._total < self.limits.max_connections
+            and lane.may_open(self.limits.max_connections_per_origin, now)
+        ):
+            self._begin(lane, None, decisions)
+            self._recount(lane, now)
+
+    def _list(self, lane: Lane[K, C, W]) -> None:
+        first = lane.first_queued()
+        if first is not None and (lane.listed is None or first.number < lane.listed):
+            lane.listed = first.number
+            heapq.heappush(self._listed, (first.number, lane))
+
+    def _first_listed(self, now: float) -> Lane[K, C, W] | None:
+        """
+        The lane whose turn it is to open; those that cannot at present are dropped, until something
+        happens to them.
+        """
+        listed = self._listed
+        while listed:
+            number, lane = listed[0]
+            first = lane.first_queued()
+            if number != lane.listed:  # listed again, further in front
+                heapq.heappop(listed)
+            elif first is None or not lane.may_open(self.limits.max_connections_per_origin, now):
+                heapq.heappop(listed)
+                lane.listed = None
+            elif first.number != number:
+                heapq.heapreplace(listed, (first.number, lane))
+                lane.listed = first.number
+            else:
+                return lane
+        return None
+
+    def _recount(self, lane: Lane[K, C, W], now: float) -> None:
+        """
+        Keep C{wanting}, of the lane and in all, up to date.
+        """
+        wanting = lane.queue_length
+        if wanting:
+            room = self.limits.max_connections_per_origin - lane.count
+            wanting = min(wanting, room) if lane.breaker.allows(now) else 0
+        self._wanting += wanting - lane.wanting
+        lane.wanting = wanting
+
+    def _is_room_wanted(self) -> bool:
+        """
+        More is wanted than will have room when all have closed that are about to.
+        """
+        return self._wanting > self._leaving + self.limits.max_connections - self._total
+
+    def _others_first(self, lane: Lane[K, C, W], now: float) -> bool:
+        """
+        A request that needs room comes before the first one in this line.
+        """
+        if self._lacks_room_for_fresh(lane):
+            return True
+        other = self._first_listed(now) if self._is_room_wanted() else None
+        place = None if other is None else other.first_queued()
+        return place is not None and place.number < next(iter(lane.line.values())).number
+
+    def _lacks_room_for_fresh(self, lane: Lane[K, C, W]) -> bool:
+        """
+        The origin's own limit keeps out requests that must have a new connection.
+        """
+        free = self.limits.max_connections_per_origin - lane.count
+        return len(lane.fresh_queued) > free + lane.leaving
+
+    def _make_room(self, lane: Lane[K, C, W], decisions: list[Decision[W, C, K]]) -> None:
+        while self._idle and self._is_room_wanted():
+            self._close(next(iter(self._idle)), Retired.EVICTED, decisions)
+        # Idle ones are of no use to requests that must have a new one.
+        while lane.idle and self._lacks_room_for_fresh(lane):
+            self._close(next(iter(lane.idle)), Retired.EVICTED, decisions)
+
+    # Books.
+
+    def _lane(self, key: K) -> Lane[K, C, W]:
+        lane = self._lanes.get(key)
+        if lane is None:
+            breaker = Breaker(self.limits.fail_fast_after, self._random)
+            lane = self._lanes[key] = Lane(key, breaker, Backoff(self._random))
+        return lane
+
+    def _forget(self, now: float) -> None:
+        """
+        Forget disused lanes, so that not every name ever asked for is kept.
+        """
+        disused = [lane for lane in self._lanes.values() if lane.is_disused(now)]
+        for lane in disused[: len(self._lanes) - MAX_DISUSED]:
+            self._past.add(lane.tally)
+            del self._lanes[lane.key]
+
+    def _sum(self) -> Counts:
+        return sum_counts((lane.counts() for lane in self._lanes.values()), self._past)

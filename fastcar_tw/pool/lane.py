@@ -1,0 +1,215 @@
+"""
+A lane: the connections to one origin and the requests that wait for one.
+
+Rules of this file: a lane only keeps the books; L{PoolCore<fastcar_tw.pool.core.PoolCore>} decides.
+Requests that may take any connection stand in C{line}, in the order of their arrival.  The first of
+them, as many as there are attempts to connect under way, are promised one; the others are also in
+C{queued}, and so C{queued} is always the end of C{line}.  Requests that must have a new connection
+are in C{fresh_queued} until an attempt is begun that is theirs alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+from fastcar_tw.pool.breaker import Backoff, Breaker
+from fastcar_tw.pool.stats import Counts, Retired, Tally
+
+K = TypeVar("K", bound=Hashable)
+C = TypeVar("C", bound="PooledConnection")
+W = TypeVar("W")
+
+
+class PooledConnection:
+    """
+    What a pool notes of a connection; the base class of those that are pooled.
+
+    @ivar fresh: it has served nobody and was never idle: its origin has had no reason to close it.
+    @ivar idle_limit: seconds that its origin lets it be idle, a margin taken off; infinite unless
+        the origin has said so.
+    @ivar lane: where it belongs; None before and after its time in a pool.
+    @ivar leaving: it serves no more, but is not closed yet.
+    @ivar retire_at: when it is too old; seconds.
+    @ivar condemned: why it is to go as soon as it is not in use.
+    """
+
+    __slots__ = ("condemned", "fresh", "idle_limit", "lane", "leaving", "retire_at")
+
+    def __init__(self) -> None:
+        self.fresh = True
+        self.idle_limit = float("inf")
+        self.lane: Lane | None = None  # type: ignore[type-arg]  # a slot has no type parameters
+        self.leaving = False
+        self.retire_at = float("inf")
+        self.condemned: Retired | None = None
+
+
+class Place(Generic[K, C, W]):
+    """
+    A waiting request.
+
+    @ivar number: rises with each arrival.
+    @ivar fresh: it must have a new connection.
+    @ivar deadline: until when it may be in a queue; seconds.
+    """
+
+    __slots__ = ("deadline", "fresh", "lane", "number", "waiter")
+
+    def __init__(
+        self, waiter: W, lane: Lane[K, C, W], number: int, fresh: bool, deadline: float
+    ) -> None:
+        self.waiter = waiter
+        self.lane = lane
+        self.number = number
+        self.fresh = fresh
+        self.deadline = deadline
+
+
+class Attempt(Generic[K, C, W]):
+    """
+    An attempt to connect.
+
+    @ivar key: to whom.
+    @ivar waiter: whose it is; None: it is for the first in line when it succeeds.
+    @ivar number: requests with a larger one have come later.
+    @ivar probe: it shows whether an origin that has failed works again.
+    """
+
+    __slots__ = ("key", "lane", "number", "probe", "waiter")
+
+    def __init__(
+        self, lane: Lane[K, C, W], number: int, waiter: W | None = None, probe: bool = False
+    ) -> None:
+        self.key = lane.key
+        self.lane = lane
+        self.number = number
+        self.waiter = waiter
+        self.probe = probe
+
+
+class Lane(Generic[K, C, W]):
+    """
+    One origin's connections and requests.
+
+    @ivar idle: idle connections, the last used at the end, and until when they may be used.
+    @ivar open: all connections that are not closed.
+    @ivar leaving: how many of them serve no more.
+    @ivar opening: how many attempts to connect are under way.
+    @ivar owned: those of them that are for one waiter only, by waiter.
+    @ivar error: why the last attempt failed, if it did.
+    @ivar listed: its place in the pool's list of lanes that want to open, if it has one.
+    @ivar wanting: how many connections it would open if only the pool's limit allowed.
+    @ivar warm: how many connections to keep open.
+    @ivar warm_from: when one may be opened to keep it; seconds.
+    """
+
+    __slots__ = (
+        "breaker",
+        "error",
+        "fresh_queued",
+        "idle",
+        "key",
+        "leaving",
+        "line",
+        "listed",
+        "open",
+        "opening",
+        "owned",
+        "queued",
+        "tally",
+        "wanting",
+        "warm",
+        "warm_backoff",
+        "warm_from",
+    )
+
+    def __init__(self, key: K, breaker: Breaker, warm_backoff: Backoff) -> None:
+        self.key = key
+        self.idle: OrderedDict[C, float] = OrderedDict()
+        self.open: set[C] = set()
+        self.leaving = 0
+        self.opening = 0
+        self.owned: dict[W, Attempt[K, C, W]] = {}
+        self.line: OrderedDict[W, Place[K, C, W]] = OrderedDict()
+        self.queued: OrderedDict[W, Place[K, C, W]] = OrderedDict()
+        self.fresh_queued: OrderedDict[W, Place[K, C, W]] = OrderedDict()
+        self.error: object = None
+        self.listed: int | None = None
+        self.wanting = 0
+        self.breaker = breaker
+        self.warm = 0
+        self.warm_backoff = warm_backoff
+        self.warm_from = 0.0
+        self.tally = Tally()
+
+    @property
+    def count(self) -> int:
+        """
+        Connections of all states, and attempts.
+        """
+        return len(self.open) + self.opening
+
+    @property
+    def working(self) -> int:
+        """
+        Connections that serve, or will again.
+        """
+        return len(self.open) - self.leaving
+
+    @property
+    def queue_length(self) -> int:
+        """
+        Requests for which nothing is being opened.
+        """
+        return len(self.queued) + len(self.fresh_queued)
+
+    @property
+    def promised(self) -> int:
+        """
+        How many requests in line count on an attempt.
+        """
+        return len(self.line) - len(self.queued)
+
+    def first_queued(self) -> Place[K, C, W] | None:
+        """
+        Whose turn it is when something may be opened: one that has been sent before comes first.
+        """
+        for queue in (self.fresh_queued, self.queued):
+            if queue:
+                return next(iter(queue.values()))
+        return None
+
+    def may_open(self, cap: int, now: float) -> bool:
+        """
+        Whether the limits of this origin let another connection be opened.
+        """
+        return self.count < cap and self.breaker.allows(now)
+
+    def is_disused(self, now: float) -> bool:
+        """
+        Nothing would be missed but the numbers.
+        """
+        busy = self.open or self.opening or self.line or self.fresh_queued or self.warm
+        return not busy and self.breaker.allows(now)
+
+    def counts(self) -> Counts:
+        """
+        A snapshot.
+        """
+        tally = self.tally
+        return Counts(
+            active=self.working - len(self.idle),
+            idle=len(self.idle),
+            opening=self.opening,
+            leaving=self.leaving,
+            waiting=len(self.line) + len(self.fresh_queued) + len(self.owned),
+            queued=self.queue_length,
+            opened=tally.opened,
+            reused=tally.reused,
+            retried=tally.retried,
+            failed=tally.failed,
+            refused=tally.refused,
+            retired=dict(tally.retired),
+        )
