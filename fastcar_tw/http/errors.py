@@ -33,13 +33,17 @@ class FastcarError(Exception):
     @ivar status: the status code a client is answered with, if it still can be.
     @ivar proxy_status: the RFC 9209 error type.
     @ivar text: one line, for the client and for the log: never a credential, query or body.
+    @ivar retry_after: seconds after which another try makes sense, if that is known.
     """
 
-    def __init__(self, status: int, proxy_status: str, text: str) -> None:
+    def __init__(
+        self, status: int, proxy_status: str, text: str, retry_after: int | None = None
+    ) -> None:
         super().__init__(text)
         self.status = status
         self.proxy_status = proxy_status
         self.text = text
+        self.retry_after = retry_after
 
 
 class MessageError(FastcarError):
@@ -78,13 +82,14 @@ def error_response(error: FastcarError, *, head_only: bool, close: bool) -> byte
     body = b"fastcar: " + error.text.encode("utf-8", "replace") + b"\n"
     head = (
         b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n"
-        b"Content-Length: %d\r\nProxy-Status: fastcar; error=%b\r\n%b\r\n"
+        b"Content-Length: %d\r\nProxy-Status: fastcar; error=%b\r\n%b%b\r\n"
     ) % (
         error.status,
         REASONS.get(error.status, b"Error"),
         formatdate(usegmt=True).encode("ascii"),
         len(body),
         error.proxy_status.encode("ascii"),
+        b"" if error.retry_after is None else b"Retry-After: %d\r\n" % error.retry_after,
         b"Connection: close\r\n" if close else b"",
     )
     return head if head_only else head + body

@@ -37,8 +37,9 @@ MAX_FORWARDS = 10**9
 
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _NUMBER = re.compile(rb"[0-9]+")
-#: Schemes that authenticate a connection instead of a request (RFC 4559 section 6).
-_CONNECTION_AUTH = (b"ntlm", b"negotiate")
+#: How the schemes begin that authenticate a connection instead of a request: Negotiate (RFC 4559
+#: section 6) and its successor Nego2; Kerberos and CredSSP are what WinRM adds.
+_CONNECTION_AUTH = (b"ntlm", b"nego", b"kerberos", b"credssp")
 _NOTHING: Set[bytes] = frozenset()
 
 
@@ -111,6 +112,7 @@ class ResponseHead:
     @ivar content_length: as in L{RequestHead}.
     @ivar chunked: the body is chunked, unless status or method say there is none.
     @ivar close: the origin will not, or must not be expected to, serve another request here.
+    @ivar keep_alive: value of Keep-Alive; see L{fastcar_tw.http.keep_alive}.
     @ivar named: as in L{RequestHead}.
     @ivar upgrade: value of Upgrade, of a 101 or 426.
     """
@@ -120,6 +122,7 @@ class ResponseHead:
         "close",
         "content_length",
         "fields",
+        "keep_alive",
         "named",
         "reason",
         "status",
@@ -135,6 +138,7 @@ class ResponseHead:
         self.content_length: int | None = None
         self.chunked = False
         self.close = version == 10
+        self.keep_alive: bytes | None = None
         self.named = _NOTHING
         self.upgrade: bytes | None = None
 
@@ -223,7 +227,14 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
     if b"max-forwards" in found and head.method in (b"TRACE", b"OPTIONS"):
         _judge_max_forwards(head, found[b"max-forwards"])
     if b"authorization" in found:
-        head.connection_auth = found[b"authorization"].lower().startswith(_CONNECTION_AUTH)
+        head.connection_auth = _authenticates_connection(found[b"authorization"].lower())
+
+
+def _authenticates_connection(credentials: bytes) -> bool:
+    if b"," not in credentials:
+        return credentials.startswith(_CONNECTION_AUTH)
+    # Of several fields, which are joined here, an origin takes the one it likes.
+    return any(part.startswith(_CONNECTION_AUTH) for part in split_list(credentials))
 
 
 def _judge_request_connection(head: RequestHead, found: dict[bytes, bytes]) -> None:
@@ -250,6 +261,8 @@ def _judge_response(head: ResponseHead, found: dict[bytes, bytes]) -> None:
             head.close = False
         if head.named:
             head.fields = without_fields(head.fields, head.named)
+    if b"keep-alive" in found:
+        head.keep_alive = found[b"keep-alive"]
     if head.status in (101, 426):
         head.upgrade = found.get(b"upgrade")
 

@@ -5,10 +5,13 @@ Where a request goes: request-target and Host, judged once (RFC 9112 section 3.2
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.grammar import ABSOLUTE_FORM, AUTHORITY
+
+if TYPE_CHECKING:
+    from fastcar_tw.routes.proxy import Proxy
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -22,16 +25,45 @@ class Origin(NamedTuple):
     @ivar host: lower-case name or address; IPv6 addresses without their brackets.
     @ivar port: TCP port, 1 to 65535.
     @ivar verified: whether the origin's certificate is verified (the trust policy).
+    @ivar route: the proxy it is reached through, None when there is none.
     """
 
     scheme: str
     host: str
     port: int
     verified: bool = True
+    route: Proxy | None = None
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        if not self.host:
+            return f"proxy {self.route}"
+        origin = f"{self.scheme}://{join_authority(self.host, self.port)}"
+        return origin if self.route is None else f"{origin} through proxy {self.route}"
+
+    @property
+    def next_hop(self) -> Origin:
+        """
+        Whom a connection for this origin leads to, and the key it is pooled under: the origin
+        itself, tunnels included; but an HTTP proxy serves all http origins on the same connections,
+        and is told with each request which one is meant.  It is an origin without host and port.
+        """
+        if self.route is None or self.scheme != "http" or not self.route.forwards_http:
+            return self
+        return Origin(self.scheme, "", 0, True, self.route)
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """
+        Host and port that its connections lead to: the proxy's, if there is one.
+        """
+        return (self.host, self.port) if self.route is None else (self.route.host, self.route.port)
+
+
+def join_authority(host: str, port: int) -> str:
+    """
+    C{host:port} of a host without brackets (RFC 3986 section 3.2).
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def ip_literal(host: str) -> IPv4Address | IPv6Address | None:

@@ -21,6 +21,8 @@ from twisted.internet import address, main, tcp, unix
 from twisted.internet.interfaces import IProducer
 from twisted.python.failure import Failure
 
+from .liveness import KEEPALIVE_LIMIT, watch_peer
+
 if TYPE_CHECKING:
     from twisted.internet.error import ConnectionDone, ConnectionLost
 
@@ -315,10 +317,13 @@ class EagerTCPServer(_EagerServer, tcp.Server):
 
 
 class EagerTCPClient(EagerConnection, tcp.Client):
-    """An outgoing TCP connection, with Nagle's algorithm off."""
+    """An outgoing TCP connection, with Nagle's algorithm off, which ends when its peer is gone."""
+
+    connector: EagerConnector
 
     def _connectDone(self) -> None:
         self.setTcpNoDelay(True)
+        watch_peer(self.socket, self.connector.patience)
         tcp.Client._connectDone(self)
 
     def acknowledge(self) -> None:
@@ -333,7 +338,12 @@ class EagerTCPClient(EagerConnection, tcp.Client):
 
 
 class EagerConnector(tcp.Connector):
-    """Connects eager TCP clients."""
+    """Connects eager TCP clients.
+
+    C{patience} is theirs, in seconds; see L{watch_peer}.
+    """
+
+    patience: float = KEEPALIVE_LIMIT
 
     def _makeTransport(self) -> EagerTCPClient:
         make: Any = EagerTCPClient  # its constructor is untyped

@@ -15,6 +15,7 @@ from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, providedBy
 
 from .eager import EagerConnector
+from .liveness import KEEPALIVE_LIMIT
 from .poller import Poller
 from .ports import EagerTCPPort, EagerUNIXPort
 
@@ -27,8 +28,13 @@ class EagerReactor:
     The reactor must be one of Twisted's that watch file descriptors (IReactorFDSet).
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, patience: float = KEEPALIVE_LIMIT) -> None:
+        """
+        @param patience: seconds for which the peers of outgoing TCP connections may leave unread
+            what was sent to them; see L{watch_peer<fastcar_tw.transport.liveness.watch_peer>}.
+        """
         self._reactor = reactor
+        self._patience = patience
         # What the transports made here take for their reactor.
         self._poller = Poller(reactor) if hasattr(select, "epoll") else reactor
         directlyProvides(self, providedBy(reactor))
@@ -80,5 +86,6 @@ class EagerReactor:
         @param timeout: seconds until it counts as failed.
         """
         connector = EagerConnector(host, port, factory, timeout, bindAddress, self._poller)
+        connector.patience = self._patience
         connector.connect()
         return connector

@@ -52,6 +52,24 @@ class PersistenceTests(SynchronousTestCase):
             self.assertEqual((line, lines, response(lines, line).close), (line, lines, close))
 
 
+class KeepAliveTests(SynchronousTestCase):
+    """The Keep-Alive field of a response, which is understood elsewhere."""
+
+    def test_absent(self) -> None:
+        """Usually there is none."""
+        self.assertIsNone(response(b"Connection: keep-alive\r\n").keep_alive)
+
+    def test_present(self) -> None:
+        """Its value is kept, and the field is not passed on (RFC 9110 section 7.6.1)."""
+        head = response(b"A: 1\r\nkeep-alive:  timeout=5 \r\nB: 2\r\n")
+        self.assertEqual((head.keep_alive, head.fields), (b"timeout=5", b"A: 1\r\nB: 2\r\n"))
+
+    def test_repeated(self) -> None:
+        """The values of several are joined (RFC 9110 section 5.2)."""
+        head = response(b"Keep-Alive: timeout=5\r\nA: 1\r\nKeep-Alive: max=3\r\n")
+        self.assertEqual((head.keep_alive, head.fields), (b"timeout=5, max=3", b"A: 1\r\n"))
+
+
 class RequestTests(SynchronousTestCase):
     """What a request head says."""
 
@@ -102,13 +120,19 @@ class RequestTests(SynchronousTestCase):
             self.assertEqual((head.idempotency_key, head.fields), (False, HOST))
 
     def test_connection_auth(self) -> None:
-        """NTLM and Negotiate are told from credentials of a request (RFC 4559 section 6)."""
+        """Credentials for a connection, NTLM and Negotiate before all, are told from those of a
+        request (RFC 4559 section 6)."""
         for value, expected in [
             (b"NTLM TlRMTVNTUAAB", True),
             (b"negotiate YII", True),
+            (b"Nego2 YII", True),
+            (b"Kerberos YII", True),
+            (b"CredSSP YII", True),
             (b"\t NTLM x", True),
             (b"Basic TlRMTQ==", False),
+            (b"Basic TlRMTQ==\r\nAuthorization:ntlm x", True),
             (b"Bearer negotiate", False),
+            (b'Digest username="ntlm", realm="a"', False),
         ]:
             lines = b"Authorization: %b\r\n" % value
             head = request(lines)

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.head import RequestHead, parse_request_head
 from fastcar_tw.http.target import Origin, ip_literal, parse_authority, split_absolute_form
+from fastcar_tw.routes.proxy import Proxy
 
 
 def head_of(line: bytes, lines: bytes = b"Host: h.test\r\n") -> RequestHead:
@@ -56,17 +57,41 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(str(Origin("http", "a.test", 80)), "http://a.test:80")
         self.assertEqual(str(Origin("https", "::1", 8443)), "https://[::1]:8443")
 
+    def test_text_with_proxy(self) -> None:
+        """The proxy is named too, without its credentials; in place of an origin that is none."""
+        proxy = Proxy("http", "::1", 3128, b"user", b"secret")
+        origin = Origin("http", "a.test", 80, True, proxy)
+        self.assertEqual(str(origin), "http://a.test:80 through proxy http://[::1]:3128")
+        self.assertEqual(str(origin.next_hop), "proxy http://[::1]:3128")
+
     def test_every_dimension_counts(self) -> None:
-        """Origins that differ in scheme, host, port or trust are different keys."""
+        """Origins that differ in scheme, host, port, trust or route are different keys."""
         origins = {
             Origin("http", "a.test", 80),
             Origin("https", "a.test", 80),
             Origin("http", "b.test", 80),
             Origin("http", "a.test", 81),
             Origin("http", "a.test", 80, False),
+            Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80)),
+            Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80, b"u", b"p")),
         }
-        self.assertEqual(len(origins), 5)
+        self.assertEqual(len(origins), 7)
         self.assertIn(Origin("http", "a.test", 80, True), origins)
+
+    def test_next_hop(self) -> None:
+        """Only http origins behind the same HTTP proxy share their connections."""
+        for scheme in ("http", "https"):
+            direct = Origin(scheme, "a.test", 80)
+            self.assertIs(direct.next_hop, direct)
+            self.assertEqual(direct.peer, ("a.test", 80))
+            for proxy in (Proxy(each, "p", 1) for each in ("http", "https", "socks5", "socks5h")):
+                one = Origin(scheme, "a.test", 80, True, proxy)
+                two = Origin(scheme, "b.test", 81, True, proxy)
+                shared = scheme == "http" and proxy.forwards_http
+                self.assertIs(one.next_hop == two.next_hop, shared)
+                self.assertIs(one.next_hop is one, not shared)
+                self.assertEqual({one.peer, one.next_hop.peer}, {("p", 1)})
+                self.assertEqual(one.next_hop.next_hop, one.next_hop)
 
     def test_ip_literal(self) -> None:
         """Addresses are told from names, and odd spellings of addresses are names."""
