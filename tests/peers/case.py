@@ -30,8 +30,17 @@ _BUG = re.compile(r".*(?:Traceback|Unhandled|#critical|#error|Exception|Warning:
 class Fastcar(Process):
     """A fastcar started by twistd, as its users start it."""
 
-    def __init__(self, folder: str, *options: str, ready: bool = True) -> None:
-        """Start it on a socket in `folder`, and wait until it listens unless not `ready`."""
+    def __init__(
+        self,
+        folder: str,
+        *options: str,
+        ready: bool = True,
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        """Start it on a socket in `folder`, and wait until it listens unless not `ready`.
+
+        `environ`: environment variables besides our own.
+        """
         self.socket = os.path.join(folder, "fastcar.sock")
         self.ca_directory = os.path.join(folder, "ca")
         self.ca_file = os.path.join(self.ca_directory, "ca.pem")
@@ -40,7 +49,7 @@ class Fastcar(Process):
         twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
         fixed = ["-n", "--pidfile=", "fastcar", "--unix", self.socket]
         fixed += ["--ca-dir", self.ca_directory]
-        super().__init__([sys.executable, twistd, *fixed, *options], folder)
+        super().__init__([sys.executable, twistd, *fixed, *options], folder, environ)
         if ready:
             self.wait_for(r"forwarding from .*\n")
 
@@ -131,9 +140,10 @@ class PeersTestCase(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, path)
         return path
 
-    def start_fastcar(self, *options: str) -> Fastcar:
+    def start_fastcar(self, *options: str, environ: dict[str, str] | None = None) -> Fastcar:
         """A fastcar of this test's own; trusts as the shared one."""
-        fastcar = Fastcar(self.folder(), "--trust", self.shared.authority.file, *options)
+        trust = ("--trust", self.shared.authority.file)
+        fastcar = Fastcar(self.folder(), *trust, *options, environ=environ)
         # Last added, first run.
         self.addCleanup(self._assert_no_bug, fastcar)
         self.addCleanup(fastcar.stop)

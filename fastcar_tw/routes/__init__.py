@@ -1,0 +1,3 @@
+"""
+Ways to an origin that lead through a proxy.
+"""

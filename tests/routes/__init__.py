@@ -1,0 +1,1 @@
+"""Tests of L{fastcar_tw.routes}."""
