@@ -19,10 +19,13 @@ from typing import Any
 
 from fastcar_tw.downstream import socketfile
 from fastcar_tw.http.grammar import TOKEN
+from fastcar_tw.names.overrides import OverrideError, parse_resolve
+from fastcar_tw.routes.proxy import ProxyURLError, parse_proxy
 from fastcar_tw.tls.server_contexts import CertificateFileError, KeyFileError, ServerContexts
 from fastcar_tw.tls.trust import TrustError, check_ca_file, parse_origin
+from fastcar_tw.upstream.prewarm import PrewarmError, parse_prewarm
 
-__all__ = ["CHECKS", "ConfigError", "check_cert_and_key", "option_name"]
+__all__ = ["CHECKS", "ConfigError", "check_cert_and_key", "check_prewarm", "option_name"]
 
 
 def option_name(field: str) -> str:
@@ -51,6 +54,15 @@ class ConfigError(ValueError):
         given = "nothing" if value is None else repr(value)
         message = f"{option_name(field)}: got {given}, expected {expected}"
         super().__init__(f"{message} ({reason})" if reason else message)
+
+
+class Hidden:
+    """
+    Stands in an error for a value that may hold a secret.
+    """
+
+    def __repr__(self) -> str:
+        return "something else"
 
 
 def _path(field: str, value: object, expected: str = "a path") -> str:
@@ -120,6 +132,46 @@ def _origin(field: str, value: object) -> str:
     return host if port is None else f"{host}:{port}"
 
 
+def _prewarm(field: str, value: object) -> tuple[str, ...]:
+    return tuple(_parsed(field, each, parse_prewarm) for each in _several(field, value, "URLs"))
+
+
+def _resolve(field: str, value: object) -> tuple[str, ...]:
+    return tuple(_parsed(field, each, parse_resolve) for each in _several(field, value, "texts"))
+
+
+def _parsed(field: str, value: object, parse: Callable[[str], object]) -> str:
+    """
+    A text that stays as it is when it can be parsed.
+    """
+    if not isinstance(value, str):
+        raise ConfigError(field, value, "text")
+    try:
+        parse(value)
+    except (OverrideError, PrewarmError) as error:
+        raise ConfigError(field, value, error.expected, error.reason) from None
+    return value
+
+
+def _proxy(field: str, value: object) -> str | None:
+    if value is None or value == "":
+        return value
+    # The value is not shown: it may hold a password.
+    if not isinstance(value, str):
+        raise ConfigError(field, type(value), "a URL")
+    try:
+        parse_proxy(value)
+    except ProxyURLError as error:
+        raise ConfigError(field, Hidden(), error.expected, error.reason) from None
+    return value
+
+
+def _optional_text(field: str, value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(field, value, "text")
+    return value
+
+
 def _several(field: str, value: object, expected: str) -> Iterable[object]:
     # A lone string would pass as a sequence of its characters.
     if not isinstance(value, (tuple, list)):
@@ -173,6 +225,12 @@ def _count(field: str, value: object) -> int:
     return value
 
 
+def _positive(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(field, value, "a whole number, 1 or more")
+    return value
+
+
 def _token(field: str, value: object) -> str | None:
     if value is None:
         return None
@@ -207,6 +265,22 @@ def check_cert_and_key(cert: str | None, key: str | None) -> None:
         raise ConfigError("cert", cert, error.expected, error.reason) from None
 
 
+def check_prewarm(prewarm: Iterable[str], max_idle: int, max_connections: int) -> None:
+    """
+    See that connections that are to be kept open may be kept.
+
+    @raise ConfigError: if not.
+    """
+    for text in prewarm:
+        count = parse_prewarm(text).connections
+        for limit, option in (
+            (max_idle, "--max-idle-per-origin"),
+            (max_connections, "--max-connections-per-origin"),
+        ):
+            if count > limit:
+                raise ConfigError("prewarm", text, f"at most {limit}, which is {option}")
+
+
 #: The check of each field.
 CHECKS: dict[str, Callable[[str, Any], object]] = {
     "unix": _socket_path,
@@ -224,6 +298,17 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "keepalive_timeout": _timeout,
     "idle_timeout": _timeout,
     "max_idle_per_origin": _count,
+    "max_connections_per_origin": _positive,
+    "max_connections": _positive,
+    "max_queue": _count,
+    "queue_timeout": _timeout,
+    "max_age": _timeout,
+    "fail_fast_after": _count,
+    "prewarm": _prewarm,
+    "dns_ttl": _timeout_or_zero,
+    "resolve": _resolve,
+    "proxy": _proxy,
+    "no_proxy": _optional_text,
     "drain_timeout": _timeout_or_zero,
     "via": _token,
     "verbose": _flag,

@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fastcar_tw.checks import CHECKS, ConfigError, check_cert_and_key
+from fastcar_tw.checks import CHECKS, ConfigError, check_cert_and_key, check_prewarm
+from fastcar_tw.pool.core import PoolLimits
 
 __all__ = ["Config", "ConfigError", "default_ca_dir"]
 
@@ -67,6 +68,27 @@ class Config:
     idle_timeout: float = 120.0
     #: Idle upstream connections kept for each origin; 0 keeps none.
     max_idle_per_origin: int = 100
+    #: Upstream connections of all states, those being opened included: for each origin, and in all.
+    max_connections_per_origin: int = 128
+    max_connections: int = 1024
+    #: Requests that may wait because no connection may be opened, and for how long.
+    max_queue: int = 1024
+    queue_timeout: float = 10.0
+    #: Age at which an upstream connection is closed, as soon as it is idle.
+    max_age: float = 3600.0
+    #: Failed attempts to connect to an origin, in a row, after which requests to it fail at once
+    #: for a while; 0: never.
+    fail_fast_after: int = 5
+    #: Origins to keep connections open to: "http://host:port" or "https://host:port=count".
+    prewarm: tuple[str, ...] = ()
+    #: Time the addresses of a name are used before it is looked up again; 0: always look up.
+    dns_ttl: float = 30.0
+    #: Addresses that replace a look-up: "host:port:address,...", or "*" for the host.
+    resolve: tuple[str, ...] = ()
+    #: URL of the proxy to reach origins through; empty: none; None: what the environment says.
+    proxy: str | None = field(default=None, repr=False)
+    #: Hosts to reach without a proxy, separated by commas; None: what the environment says.
+    no_proxy: str | None = None
     #: Time requests in flight get to finish at shutdown; 0 aborts them at once.
     drain_timeout: float = 10.0
     #: Pseudonym for the Via field (RFC 9110 section 7.6.3); None sends no Via.
@@ -80,9 +102,10 @@ class Config:
 
         @raise ConfigError: for the first that is not usable.
         """
-        for field, check in CHECKS.items():
-            object.__setattr__(self, field, check(field, getattr(self, field)))
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(name, getattr(self, name)))
         check_cert_and_key(self.cert, self.key)
+        check_prewarm(self.prewarm, self.max_idle_per_origin, self.max_connections_per_origin)
 
     @property
     def ca_directory(self) -> str:
@@ -90,3 +113,19 @@ class Config:
         The directory of the local CA: L{ca_dir}, or the default of the running user.
         """
         return self.ca_dir or default_ca_dir(os.environ, os.geteuid())
+
+    @property
+    def pool_limits(self) -> PoolLimits:
+        """
+        The limits that the pool keeps to.
+        """
+        return PoolLimits(
+            max_connections=self.max_connections,
+            max_connections_per_origin=self.max_connections_per_origin,
+            max_idle_per_origin=self.max_idle_per_origin,
+            max_queue=self.max_queue,
+            queue_timeout=self.queue_timeout,
+            idle_timeout=self.idle_timeout,
+            max_age=self.max_age,
+            fail_fast_after=self.fail_fast_after,
+        )

@@ -54,7 +54,16 @@ _PARAMETERS = (
     ("keepalive_timeout", _number, "Seconds a client connection may be idle."),
     ("idle_timeout", _number, "Seconds an upstream connection may be idle."),
     ("max_idle_per_origin", _whole_number, "Idle upstream connections per origin."),
+    ("max_connections_per_origin", _whole_number, "Upstream connections per origin."),
+    ("max_connections", _whole_number, "Upstream connections in all."),
+    ("max_queue", _whole_number, "Requests that may wait for a connection."),
+    ("queue_timeout", _number, "Seconds a request may wait to be let through."),
+    ("max_age", _number, "Seconds after which an upstream connection is replaced."),
+    ("fail_fast_after", _whole_number, "Failed connects in a row to fail fast after; 0: never."),
+    ("dns_ttl", _number, "Seconds the addresses of a name are used."),
     ("drain_timeout", _number, "Seconds for requests in flight at shutdown."),
+    ("proxy", _same, "URL of the proxy to reach origins through [default: environment]"),
+    ("no_proxy", _same, "Hosts to reach without a proxy, comma-separated [default: environment]"),
     ("via", _same, "Name to add to the Via field [default: no Via]"),
 )
 
@@ -87,6 +96,8 @@ class Options(usage.Options):
         super().__init__()
         self["trust"] = []
         self["insecure-origin"] = []
+        self["prewarm"] = []
+        self["resolve"] = []
 
     def opt_trust(self, path: str) -> None:
         """PEM file of CAs to trust upstream besides the system's; repeatable."""
@@ -95,6 +106,14 @@ class Options(usage.Options):
     def opt_insecure_origin(self, origin: str) -> None:
         """HOST[:PORT] whose certificate is not verified; repeatable."""
         self["insecure-origin"].append(origin)
+
+    def opt_prewarm(self, url: str) -> None:
+        """http[s]://HOST[:PORT][=COUNT] to keep connections open to; repeatable."""
+        self["prewarm"].append(url)
+
+    def opt_resolve(self, text: str) -> None:
+        """HOST:PORT:ADDRESS[,ADDRESS...] to use instead of a look-up; repeatable."""
+        self["resolve"].append(text)
 
     def opt_version(self) -> None:
         """Display the version of fastcar and exit."""
@@ -154,6 +173,8 @@ class Options(usage.Options):
         return Config(
             trust=tuple(self["trust"]),
             insecure_origins=tuple(self["insecure-origin"]),
+            prewarm=tuple(self["prewarm"]),
+            resolve=tuple(self["resolve"]),
             verbose=bool(self["verbose"]),
             **values,
         )

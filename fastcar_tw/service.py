@@ -14,6 +14,7 @@ from fastcar_tw.config import ConfigError
 from fastcar_tw.downstream.socketfile import SocketPathError
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
+from fastcar_tw.routes.proxy import ProxyURLError
 from fastcar_tw.tls.ca_store import LocalCAError
 from fastcar_tw.tls.server_contexts import CertificateFileError
 from fastcar_tw.tls.trust import TrustError
@@ -29,6 +30,7 @@ _OPERATOR_ERRORS = (
     CertificateFileError,
     ConfigError,
     LocalCAError,
+    ProxyURLError,
     SocketPathError,
     TrustError,
 )

@@ -27,7 +27,8 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import error
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -37,16 +38,17 @@ from fastcar_tw.config import Config
 from fastcar_tw.downstream.front import Front
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.target import Origin
+from fastcar_tw.routes.selection import Routes
 from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.machine import TLSError, TLSMachine
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.eager import EagerUNIXServer
 from fastcar_tw.transport.poller import Poller
-from fastcar_tw.upstream.endpoints import TLSClientEndpoint
+from fastcar_tw.upstream.endpoints import OriginEndpoints
 from fastcar_tw.upstream.pool import ConnectionPool
 
-__all__ = ["Connect", "MemoryProxy", "MemoryReactor", "MemoryTransport", "Peer"]
+__all__ = ["Connect", "MemoryProxy", "MemoryReactor", "MemoryTransport", "NestedTLS", "Peer"]
 
 #: Seconds that the clock is moved at a time: deadlines are met in their order.
 STEP = 0.25
@@ -147,7 +149,7 @@ class Peer:
     The far end of one of the proxy's connections, a client or an origin, in the hands of a test.
 
     @ivar transport: the proxy's end.
-    @ivar origin: the origin played here; None for a client.
+    @ivar origin: the origin played here, or behind the proxy played here; None for a client.
     @ivar machine: TLS, if there is any.
     @ivar failure: why TLS failed, if it did.
     @ivar ended: the proxy will send no more.
@@ -174,7 +176,7 @@ class Peer:
             for end in (ours, self._socket):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, capacity // 2)
         self.transport = MemoryTransport(ours, protocol, reactor)
-        self.machine = machine
+        self.machine: TLSMachine | NestedTLS | None = machine
         self.origin = origin
         self.failure: TLSError | None = None
         self.ended = False
@@ -236,6 +238,19 @@ class Peer:
         Send past TLS.
         """
         self.unsent += data
+        self._reactor.settle()
+
+    def start_tls(self, machine: TLSMachine | None = None) -> None:
+        """
+        Be the other end of a tunnel from now on: what was not taken yet, and all that follows, is
+        TLS, inside of any there is.
+
+        @param machine: as in L{Connect.accept}.
+        """
+        inner = machine or _certificates()[0].server()
+        self.machine = inner if self.machine is None else NestedTLS(self.machine, inner)
+        self._received += inner.receive(self.take())
+        self.unsent += self.machine.outgoing()
         self._reactor.settle()
 
     def pause(self) -> None:
@@ -340,6 +355,63 @@ class Peer:
         self.unsent += machine.outgoing()
 
 
+class NestedTLS:
+    """
+    TLS inside of TLS; see L{TLSMachine}, whose part it takes.
+
+    @ivar outer: what carries the inner one.
+    """
+
+    def __init__(self, outer: TLSMachine | NestedTLS, inner: TLSMachine) -> None:
+        self.outer = outer
+        self._inner = inner
+
+    @property
+    def closed(self) -> bool:
+        """
+        Both have ended cleanly.
+        """
+        return self.outer.closed and self._inner.closed
+
+    @property
+    def ready(self) -> bool:
+        """
+        Both handshakes have finished.
+        """
+        return self._inner.ready
+
+    @property
+    def connection(self) -> SSL.Connection:
+        """
+        Of the inner one.
+        """
+        return self._inner.connection
+
+    def receive(self, data: bytes) -> bytes:
+        """
+        Take ciphertext.
+        """
+        return self._inner.receive(self.outer.receive(data))
+
+    def send(self, plaintext: bytes) -> bytes:
+        """
+        Encrypt.
+        """
+        return self.outer.send(self._inner.send(plaintext))
+
+    def outgoing(self) -> bytes:
+        """
+        What TLS itself has to say.
+        """
+        return self.outer.outgoing() + self.outer.send(self._inner.outgoing())
+
+    def shutdown(self) -> bytes:
+        """
+        Say close_notify, both times.
+        """
+        return self.outer.send(self._inner.shutdown()) + self.outer.shutdown()
+
+
 class Connect:
     """
     An attempt of the proxy to connect to an origin.
@@ -369,7 +441,7 @@ class Connect:
         @param machine: the server side of TLS, in place of one whose certificate is right.
         @param plain: speak no TLS, even if the proxy does.
         """
-        if machine is None and self.origin.scheme == "https" and not plain:
+        if machine is None and self._expects_tls() and not plain:
             machine = _certificates()[0].server()
         proxy = self._proxy
         protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]
@@ -390,8 +462,22 @@ class Connect:
         self._result.errback(reason or error.ConnectionRefusedError())
         self._proxy.reactor.settle()
 
+    def _expects_tls(self) -> bool:
+        first = self.origin if self.origin.route is None else self.origin.route
+        return first.scheme == "https"
+
     def _cancel(self, _: object) -> None:
         self.cancelled = True
+
+
+class _MemoryEndpoints(OriginEndpoints):
+    def __init__(self, proxy: MemoryProxy, trust: Trust, origin: Origin) -> None:
+        super().__init__(proxy.reactor, trust, 0.0, proxy)
+        self._proxy = proxy
+        self._origin = origin
+
+    def dial(self, host: str, port: int) -> IStreamClientEndpoint:
+        return _MemoryEndpoint(self._proxy, self._origin)
 
 
 @implementer(IStreamClientEndpoint)
@@ -415,25 +501,29 @@ class MemoryProxy:
     @ivar connects: all attempts to connect so far.
     @ivar origins: all connections to origins so far, one L{Peer} each.
     @ivar capacity: see L{Peer}; of all connections to origins from now on.
+    @ivar addresses: IPv4 addresses of names, where it needs any; none: there is no such name.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, routes: Routes | None = None) -> None:
+        """
+        @param routes: see L{Forwarder}; proxies are played by peers too.
+        """
         self.reactor = MemoryReactor()
         self.accepting = True
         self.connects: list[Connect] = []
         self.origins: list[Peer] = []
         self.capacity: int | None = None
+        self.addresses: dict[str, list[str]] = {}
         config = config or Config()
         contexts, ca_file = _certificates()
         self._trust = Trust((*config.trust, ca_file), config.insecure_origins)
         self.pool = ConnectionPool(
             self.reactor,
             self._endpoint_for,
-            max_idle_per_origin=config.max_idle_per_origin,
-            idle_timeout=config.idle_timeout,
+            config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
-        self.forwarder = Forwarder(config, self.reactor, self.pool, contexts, self._trust)
+        self.forwarder = Forwarder(config, self.reactor, self.pool, contexts, self._trust, routes)
         self.forwarder.deadlines.watch(self.pool)
         self.forwarder.deadlines.start()
 
@@ -490,11 +580,17 @@ class MemoryProxy:
         for peer in list(self.reactor.peers):
             peer.release()
 
+    def resolve(self, host: str, port: int) -> Deferred[list[IPv4Address | IPv6Address]]:
+        """
+        Look a name up.
+        """
+        addresses = self.addresses.get(host)
+        if not addresses:
+            return fail(error.DNSLookupError(host))
+        return succeed([IPv4Address("TCP", address, port) for address in addresses])
+
     def _endpoint_for(self, origin: Origin) -> IStreamClientEndpoint:
-        endpoint = _MemoryEndpoint(self, origin)
-        if origin.scheme == "http":
-            return endpoint
-        return TLSClientEndpoint(endpoint, self._trust, origin)
+        return _MemoryEndpoints(self, self._trust, origin)(origin)
 
 
 @functools.cache

@@ -44,7 +44,7 @@ class DownstreamConnection:
     A client connection.
 
     @ivar pinned: an idle upstream connection that this client has authenticated and nobody else may
-        use.
+        use; when it ends, so does this one.
     @ivar deadline: seconds; what passes with it depends on the state, see L{expired}.
     """
 
@@ -59,6 +59,8 @@ class DownstreamConnection:
         "_looking",
         "_out",
         "_paused",
+        "_pinned_origin",
+        "_pinned_until",
         "_reader",
         "_receive",
         "_scheme",
@@ -76,6 +78,8 @@ class DownstreamConnection:
         """
         self.deadline = deadline
         self.pinned: UpstreamConnection | None = None
+        self._pinned_origin: Origin | None = None
+        self._pinned_until = 0.0
         self._forwarder = forwarder
         self._scheme = scheme
         self._wire: Wire | None = None
@@ -149,17 +153,46 @@ class DownstreamConnection:
 
     # From the exchange.
 
+    def keep(self, connection: UpstreamConnection, origin: Origin) -> None:
+        """
+        Pin an upstream connection to this one, in place of any other.
+
+        @param origin: whom it has been authenticated to; itself it may lead to a proxy.
+        """
+        previous, self.pinned = self.pinned, connection
+        self._pinned_origin = origin
+        self._pinned_until = self._forwarder.now() + connection.idle_limit
+        connection.keeper = self
+        if previous is not None:
+            previous.keeper = None
+            previous.close()
+
     def take_pinned(self, origin: Origin) -> UpstreamConnection | None:
         """
-        The pinned connection, if it still can serve a request to this origin.
+        The pinned connection, if it is to this origin.
+
+        When it has ended without our being told, this connection ends too, unanswered: as the
+        origin would have done to a client of its own, which then begins anew.
         """
-        if self.pinned is None:
+        connection = self.pinned
+        if connection is None or self._pinned_origin != origin:
             return None
-        connection, self.pinned = self.pinned, None
-        if connection.origin == origin and not connection.is_stale():
+        if self._forwarder.now() < self._pinned_until and not connection.is_stale():
+            self.pinned = connection.keeper = None
             return connection
-        connection.close()
+        self._forwarder.log.info(
+            "the connection to {origin} that a client has authenticated is over: so is its own",
+            origin=str(origin),
+        )
+        self._lose(abort=False)
         return None
+
+    def pinned_ended(self) -> None:
+        """
+        The pinned connection has ended: its client is no longer who it was.
+        """
+        self.pinned = None
+        self.drain()
 
     def queue(self, data: bytes) -> None:
         """

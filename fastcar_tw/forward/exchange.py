@@ -8,6 +8,11 @@ take more makes the other side stop reading: an exchange never holds more than w
 once.
 
 Nothing is sent twice unless that is safe: see L{Exchange.upstream_failed}.
+
+NTLM and its kin authenticate a connection, so two connections become one as soon as a client
+answers a challenge, or does not wait for it: the upstream connection serves this client connection
+alone, no request of that client to that origin takes another one, and when either ends the other
+does too.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ from fastcar_tw.http.errors import FastcarError, GatewayError
 from fastcar_tw.http.fields import split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
+from fastcar_tw.routes.connect import proxy_authorization, wanted_credentials
 from fastcar_tw.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -47,8 +53,8 @@ class Exchange:
     @ivar head_only: the response has no body whatever its head says.
     @ivar request_complete: the client has sent all of it.
     @ivar responded: the response's head was queued to the client.
-    @ivar pinned: the upstream connection is authenticated, or about to be, and then belongs to this
-        client connection for good (RFC 9110 section 3.3).
+    @ivar pinned: the upstream connection is authenticated, or about to be, and belongs to this
+        client connection for good (RFC 9110 section 3.3); False again once that has it.
     @ivar persist: the client connection may serve another request afterwards.
     @ivar tunnelling: the connection was upgraded.
     """
@@ -62,8 +68,11 @@ class Exchange:
         "_forwarder",
         "_moved",
         "_named",
+        "_next_hop",
         "_out",
         "_replay",
+        "_reused",
+        "_sent_again",
         "_started",
         "_status",
         "_tunnel_ends",
@@ -97,8 +106,16 @@ class Exchange:
         self._downstream = downstream
         self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
-        self._out = [_request_head(request, forwarder.via[request.version])]
+        self._next_hop = origin if origin.route is None else origin.next_hop
+        via = forwarder.via[request.version]
+        self._out = [
+            _request_head(request, request.target, via)
+            if self._next_hop is origin
+            else _request_head_to_proxy(request, via, origin)
+        ]
         self._replay: bytes | None = None
+        self._reused = False
+        self._sent_again = False
         self._waiting = False
         self._ended = False
         self._answering = False
@@ -117,14 +134,18 @@ class Exchange:
         """
         The request's head, and what came with it, is there: get a connection.
         """
-        self._waiting = True
         self._downstream.deadline = NEVER  # the pool has one
         connection = self._downstream.take_pinned(self.origin)
         if connection is not None:
             self.pinned = True
             self.connected(connection)
+            # Anywhere else it would be somebody else's request.
+            self._replay = None
             return
-        self._forwarder.pool.acquire(self.origin, self, safe=self._repeatable())
+        if self._ended:
+            return
+        self._waiting = True
+        self._forwarder.pool.acquire(self._next_hop, self, safe=self._repeatable())
         if self._waiting and not self.request_complete:
             self._downstream.pause_reading()
 
@@ -152,6 +173,7 @@ class Exchange:
         if connection is not None and self._out:
             connection.send(b"".join(self._out))
             self._out.clear()
+            self._replay = None
             self._set_deadline()
 
     def downstream_full(self) -> None:
@@ -221,9 +243,9 @@ class Exchange:
         out = self._out
         data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
-        if not connection.fresh and self.request_complete:
-            # No more than was read at once, and the one attempt that may be in vain.
-            self._replay = data
+        # All that was written so far, no more than was read at once.
+        self._replay = None if self._sent_again else data
+        self._reused = not connection.fresh
         self._connection = connection
         connection.start(self, data)
         self._set_deadline()
@@ -268,7 +290,15 @@ class Exchange:
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
         The final response begins.
+
+        @raise GatewayError: it is from a proxy that does not let us through.
         """
+        if head.status == 407 and self._next_hop is not self.origin and self.origin.route:
+            raise GatewayError(
+                502,
+                "proxy_configuration_error",
+                f"{self.origin}: the proxy {wanted_credentials(self.origin.route)}",
+            )
         self.responded = True
         self._status = head.status
         self._named = head.named
@@ -282,8 +312,9 @@ class Exchange:
                 self.persist = False
         elif head.status == 204 and head.content_length is not None:
             fields = without_fields(fields, _CONTENT_LENGTH)
-        if not self.request_complete:
-            # What the client still sends would have to be read to its end first.
+        if not self.request_complete or (self.pinned and head.close):
+            # What the client still sends would have to be read to its end first; and it must not
+            # take the next upstream connection for the one it has authenticated.
             self.persist = False
         if head.upgrade is not None:
             framing += b"Connection: upgrade\r\nUpgrade: %b\r\n" % head.upgrade
@@ -309,6 +340,8 @@ class Exchange:
                 trailers = without_fields(trailers, self._named)
             self._downstream.queue(last_chunk(trailers))
         self._end()
+        if self.pinned:
+            self.persist = False
         if self._forwarder.config.verbose:
             self._log_success()
         self._downstream.response_done(self.persist)
@@ -317,7 +350,8 @@ class Exchange:
         """
         The response is complete, and the connection is for this client only.
         """
-        self._downstream.pinned = connection
+        self.pinned = False
+        self._downstream.keep(connection, self.origin)
 
     def flush_response(self) -> None:
         """
@@ -335,27 +369,30 @@ class Exchange:
         The connection has ended before the response did.
 
         The request is sent again, once and on a new connection, only if nothing of a response was
-        received, the connection was not fresh (so that its origin may have closed it just then),
-        and either the request is idempotent or provably none of it was sent (RFC 9110 section
-        9.2.2).
+        received, and either provably none of the request was sent, or it is idempotent and the
+        connection had served before, so that its origin may have closed it just then (RFC 9110
+        section 9.2.2).
 
         @param answered: some byte of a response was received.
         @param unsent: no byte of the request has left.
         """
         replay = self._replay
-        if answered or replay is None or not (unsent or self._repeatable()):
+        repeatable = self._reused and self.request_complete and self._repeatable()
+        if answered or replay is None or not (unsent or repeatable):
             self._end()
             self._fail(error)
             return
         self._connection = None
-        self._replay = None
-        self._out.append(replay)
+        self._sent_again = True
+        self._out.insert(0, replay)
         self._waiting = True
         self._downstream.deadline = NEVER
+        if not self.request_complete:
+            self._downstream.pause_reading()
         self._forwarder.log.info(
             "{what}: sent again on a new connection: {text}", what=self._what(), text=error.text
         )
-        self._forwarder.pool.acquire(self.origin, self, fresh=True)
+        self._forwarder.pool.acquire(self._next_hop, self, again=True)
 
     # A connection that was upgraded (RFC 9110 section 7.8).
 
@@ -462,11 +499,13 @@ class Exchange:
         connection, self._connection = self._connection, None
         if self._waiting:
             self._waiting = False
-            self._forwarder.pool.cancel(self.origin, self)
+            self._forwarder.pool.cancel(self._next_hop, self)
         return connection
 
     def _fail(self, error: FastcarError) -> None:
         self._forwarder.failed(self._what(), error, self._forwarder.now() - self._started)
+        if self.pinned:
+            self.persist = False
         if self.responded:
             self._downstream.abort()
         else:
@@ -494,13 +533,26 @@ def _offered(wanted: bytes | None, chosen: bytes | None) -> bool:
     )
 
 
-def _request_head(request: RequestHead, via: bytes) -> bytes:
+def _request_head(request: RequestHead, target: bytes, own: bytes) -> bytes:
     """
-    The head for the origin: fields as they came, our own connection fields last.
+    The head for the origin: fields as they came, our own fields last.
+
+    @param own: our own field lines, besides those about the connection.
     """
-    own = via
     if request.chunked:
         own += b"Transfer-Encoding: chunked\r\n"
     if request.upgrade is not None:
         own += b"Connection: upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, request.target, request.fields, own)
+    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, target, request.fields, own)
+
+
+def _request_head_to_proxy(request: RequestHead, own: bytes, origin: Origin) -> bytes:
+    """
+    The head for a proxy, which is told the origin in the target (RFC 9112 section 3.2.2).
+    """
+    # Section 3.2.4: the asterisk is for the last proxy to write.
+    path = b"" if request.target == b"*" else request.target
+    # What answers a TRACE tells the client what it received (RFC 9110 section 9.3.8).
+    if origin.route is not None and request.method != b"TRACE":
+        own += proxy_authorization(origin.route)
+    return _request_head(request, b"http://%b%b" % (request.host, path), own)

@@ -15,6 +15,7 @@ from fastcar_tw.config import Config
 from fastcar_tw.deadlines import Deadlines, Expiring
 from fastcar_tw.http.errors import FastcarError, MessageError
 from fastcar_tw.http.target import Origin, parse_authority
+from fastcar_tw.routes.selection import Routes
 from fastcar_tw.tls.machine import TLSError
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
@@ -57,7 +58,11 @@ class Forwarder:
         pool: ConnectionPool,
         server_contexts: ServerContexts,
         trust: Trust,
+        routes: Routes | None = None,
     ) -> None:
+        """
+        @param routes: which origins are reached through a proxy; None: none is.
+        """
         # As a class attribute it would be made anew at each use, with a namespace of its own.
         self.log = Logger(namespace="fastcar")
         self.config = config
@@ -68,6 +73,7 @@ class Forwarder:
         self.deadlines = Deadlines(clock, sweep_interval(config))
         self.clients: set[Client] = set()
         self._trust = trust
+        self._routes = routes
         self._drained: Deferred[None] | None = None
         self._origins: dict[tuple[str, bytes], Origin] = {}
 
@@ -140,7 +146,8 @@ class Forwarder:
         if origin is None:
             name, port = parse_authority(host, scheme)
             verified = scheme == "http" or self._trust.verifies(name, port)
-            origin = Origin(scheme, name, port, verified)
+            route = self._routes.route(scheme, name, port) if self._routes is not None else None
+            origin = Origin(scheme, name, port, verified, route)
             if len(self._origins) >= MAX_KNOWN_ORIGINS:
                 self._origins.clear()
             self._origins[key] = origin
@@ -192,5 +199,6 @@ def sweep_interval(config: Config) -> float:
         config.client_timeout,
         config.keepalive_timeout,
         config.idle_timeout,
+        config.queue_timeout,
     )
     return min(1.0, shortest / 4)

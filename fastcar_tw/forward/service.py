@@ -20,15 +20,23 @@ from fastcar_tw.config import Config
 from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.front import Front
 from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.http.target import Origin, ip_literal
+from fastcar_tw.names.lookup import ThreadedLookup
+from fastcar_tw.names.overrides import Overrides, parse_resolve
+from fastcar_tw.names.resolver import Resolver
+from fastcar_tw.routes.selection import Routes
 from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.facade import EagerReactor
 from fastcar_tw.upstream.endpoints import OriginEndpoints
 from fastcar_tw.upstream.pool import ConnectionPool
+from fastcar_tw.upstream.prewarm import parse_prewarm
 
 #: Clients that may be waiting to be accepted: all workers of a busy php-fpm at once.
 BACKLOG = 4096
+#: Seconds for idle connections to be closed in order at shutdown.
+GOODBYE_TIMEOUT = 0.5
 
 
 class ForwardFactory(Factory):
@@ -64,17 +72,30 @@ class ForwardService(Service):
         self._config = config
         self._reactor = reactor
         self._port: IListeningPort | None = None
-        eager = EagerReactor(reactor)
+        eager = EagerReactor(reactor, patience=config.stall_timeout)
         trust = Trust(config.trust, config.insecure_origins)
+        routes = Routes(config.proxy, config.no_proxy, os.environ)
+        self._resolver = Resolver(
+            reactor,
+            ThreadedLookup(reactor),
+            config.dns_ttl,
+            Overrides(map(parse_resolve, config.resolve)),
+        )
         self._pool = ConnectionPool(
             reactor,
-            OriginEndpoints(eager, trust, config.connect_timeout),
-            max_idle_per_origin=config.max_idle_per_origin,
-            idle_timeout=config.idle_timeout,
+            OriginEndpoints(eager, trust, config.connect_timeout, self._resolver),
+            config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
+        self._pool.watch.name_of = self._name_of
+        self._pool.watch.look_up = self._resolver.refresh
+        self._resolver.on_answer = self._pool.addresses_changed
         self._ca_file: str | None = None
-        self.forwarder = Forwarder(config, reactor, self._pool, self._server_contexts(), trust)
+        self.forwarder = Forwarder(
+            config, reactor, self._pool, self._server_contexts(), trust, routes
+        )
+        #: Fires when all connections of C{config.prewarm} have been tried for the first time.
+        self.ready: Deferred[None] = Deferred()
         # For its owner only, until its group is set.
         self._endpoint = UNIXServerEndpoint(eager, config.unix, BACKLOG, 0o600)
 
@@ -98,6 +119,7 @@ class ForwardService(Service):
             self._listen()
         self.forwarder.deadlines.start()
         self.forwarder.deadlines.watch(self._pool)
+        self._prewarm()
         for origin in self._config.insecure_origins:
             self.log.warn("certificates of {origin} are NOT verified", origin=origin)
         self.log.info(
@@ -126,6 +148,12 @@ class ForwardService(Service):
     def _finish(self, _: object) -> Deferred[None]:
         self.forwarder.deadlines.stop()
         self.forwarder.abort()
+        # Idle connections take leave of their origins, which hardly takes time; no more is given.
+        closed = self._pool.closeCachedConnections()
+        closed.addTimeout(GOODBYE_TIMEOUT, self._reactor, lambda *_: None)
+        return closed.addCallback(self._abort)
+
+    def _abort(self, _: object) -> Deferred[None]:
         self._pool.abort()
         # Aborted connections end in the next turn.
         return task.deferLater(self._reactor, 0, lambda: None)
@@ -151,6 +179,35 @@ class ForwardService(Service):
             ports[0].stopListening()
             os.unlink(path)
             raise
+
+    def _prewarm(self) -> None:
+        wanted = [
+            (self.forwarder.origin(each.scheme, each.authority).next_hop, each.connections)
+            for each in map(parse_prewarm, self._config.prewarm)
+        ]
+        warm = self._pool.prewarm(wanted)
+        if wanted:
+            warm.addCallback(self._log_prewarmed)
+        warm.addCallback(self._became_ready)
+
+    def _became_ready(self, _: None) -> None:
+        if not self.ready.called:  # a service can be started more than once
+            self.ready.callback(None)
+
+    def _log_prewarmed(self, _: None) -> None:
+        counts = self._pool.stats().origins
+        for origin, counted in counts.items():
+            self.log.info(
+                "prewarmed {origin}: {count} open", origin=str(origin), count=counted.opened
+            )
+
+    def _name_of(self, origin: Origin) -> str | None:
+        """
+        The name whose addresses decide where an origin is; None if none does.
+        """
+        host, port = origin.peer
+        literal = ip_literal(host) is not None
+        return None if literal or self._resolver.is_overridden(host, port) else host.lower()
 
     def _server_contexts(self) -> ServerContexts:
         config = self._config

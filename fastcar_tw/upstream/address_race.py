@@ -9,30 +9,37 @@ are common among containers.
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
-from twisted.internet.error import ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
-    IHostResolution,
     IProtocol,
     IProtocolFactory,
-    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.http.target import ip_literal
+from fastcar_tw.names.resolver import Address
 
 #: Seconds before the next address is tried beside those that have not answered: RFC 8305 section 5.
 ATTEMPT_DELAY = 0.25
 
-Address = IPv4Address | IPv6Address
+
+class NameResolver(Protocol):
+    """
+    What is asked for addresses: L{fastcar_tw.names.resolver.Resolver}.
+    """
+
+    def resolve(self, host: str, port: int) -> Deferred[list[Address]]:
+        """
+        @return: fires with one address at least.
+        """
 
 
 @implementer(IStreamClientEndpoint)
@@ -41,56 +48,33 @@ class NameEndpoint:
     Connects to whichever address of a name answers first.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, timeout: float) -> None:
+    def __init__(
+        self, reactor: Any, resolver: NameResolver, host: str, port: int, timeout: float
+    ) -> None:
         """
         @param host: a name or an IP literal.
         @param timeout: seconds for each address.
         """
         self._reactor = reactor
+        self._resolver = resolver
         self._host = host
         self._port = port
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        @return: fires with the connected protocol; fails with C{DNSLookupError}, or with why the
-            address tried first could not be connected to.
+        @return: fires with the connected protocol; fails as the look-up did, with
+            C{DNSLookupError}, or with why the address tried first could not be connected to.
         """
         race = AddressRace(self._reactor, protocolFactory, self._timeout)
         literal = ip_literal(self._host)
         if literal is None:
-            receiver = _Receiver(race, self._host)
-            self._reactor.nameResolver.resolveHostName(receiver, self._host, self._port)
+            race.start_after(self._resolver.resolve(self._host, self._port))
         elif literal.version == 4:
             race.start([IPv4Address("TCP", self._host, self._port)])
         else:
             race.start([IPv6Address("TCP", self._host, self._port)])
         return race.result
-
-
-@implementer(IResolutionReceiver)
-class _Receiver:
-    """
-    Collects a name's addresses and starts the race with them.
-    """
-
-    def __init__(self, race: AddressRace, host: str) -> None:
-        self._race = race
-        self._host = host
-        self._addresses: list[Address] = []
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        pass
-
-    def addressResolved(self, address: IAddress) -> None:
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            self._addresses.append(address)
-
-    def resolutionComplete(self) -> None:
-        if self._addresses:
-            self._race.start(interleaved(self._addresses))
-        else:
-            self._race.fail(Failure(DNSLookupError(f"no address found for {self._host}")))
 
 
 class AddressRace:
@@ -105,6 +89,7 @@ class AddressRace:
         self._reactor = reactor
         self._factory = factory
         self._timeout = timeout
+        self._looking_up: Deferred[None] | None = None
         self._left: list[Address] = []
         self._running: set[Deferred[IProtocol]] = set()
         self._next_start: IDelayedCall | None = None
@@ -115,14 +100,16 @@ class AddressRace:
         """
         Begin, with at least one address.
         """
-        if not self._over:
-            self._left = addresses[::-1]
-            self._start_next()
+        self._left = addresses[::-1]
+        self._start_next()
 
-    def fail(self, failure: Failure) -> None:
+    def start_after(self, looking_up: Deferred[list[Address]]) -> None:
         """
-        There is nothing to race for.
+        Begin as soon as the addresses are known.
         """
+        self._looking_up = looking_up.addCallback(interleaved).addCallbacks(self.start, self._fail)
+
+    def _fail(self, failure: Failure) -> None:
         if not self._over:
             self._end()
             self.result.errback(failure)
@@ -152,7 +139,7 @@ class AddressRace:
         if self._left:
             self._start_next()
         elif not self._running:
-            self.fail(self._first_failure)
+            self._fail(self._first_failure)
 
     def _cancel(self, result: Deferred[IProtocol]) -> None:
         self._end()
@@ -161,6 +148,8 @@ class AddressRace:
     def _end(self) -> None:
         self._over = True
         self._stop_timer()
+        if self._looking_up is not None:
+            self._looking_up.cancel()
         for attempt in list(self._running):
             attempt.cancel()
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from math import inf
 from typing import Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -20,7 +21,10 @@ from zope.interface import implementer
 from fastcar_tw.http.body import BodyReader, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
+from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
+from fastcar_tw.pool.lane import PooledConnection
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.wire import Wire, acknowledge
 
 #: Interim responses in front of one response; more is an attack.
@@ -38,7 +42,10 @@ class UpstreamExchange(Protocol):
 
     def interim_response(self, head: ResponseHead) -> None: ...
 
-    def response_head(self, head: ResponseHead, has_body: bool) -> None: ...
+    def response_head(self, head: ResponseHead, has_body: bool) -> None:
+        """
+        @raise GatewayError: it is none to pass on.
+        """
 
     def response_body(self, content: bytes) -> None: ...
 
@@ -68,20 +75,31 @@ class ConnectionOwner(Protocol):
 
     def release(self, connection: UpstreamConnection) -> None: ...
 
-    def retired(self, connection: UpstreamConnection) -> None: ...
+    def retired(self, connection: UpstreamConnection, why: Retired) -> None: ...
 
     def closed(self, connection: UpstreamConnection) -> None: ...
 
 
+class Keeper(Protocol):
+    """
+    The client connection that a pinned connection belongs to.
+    """
+
+    def pinned_ended(self) -> None:
+        """
+        The connection has ended while nothing was asked of it.
+        """
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class UpstreamConnection:
+class UpstreamConnection(PooledConnection):
     """
     An HTTP/1.1 connection to one origin.
 
     @ivar origin: whom it leads to.
     @ivar served: how many exchanges it has begun.
-    @ivar fresh: it has served nobody and waited for nobody, so its origin has had no reason to
-        close it.
+    @ivar address: the IP address it is connected to; None: not known.
+    @ivar keeper: whom it belongs to while it is pinned and idle.
     """
 
     __slots__ = (
@@ -90,6 +108,8 @@ class UpstreamConnection:
         "_exchange",
         "_full",
         "_interim",
+        "_keep_alive",
+        "_last_request",
         "_leaving",
         "_owner",
         "_reader",
@@ -98,15 +118,20 @@ class UpstreamConnection:
         "_response_close",
         "_sent_before",
         "_wire",
-        "fresh",
+        "address",
+        "keeper",
         "origin",
         "served",
     )
 
-    def __init__(self, origin: Origin, owner: ConnectionOwner) -> None:
+    def __init__(self, origin: Origin, owner: ConnectionOwner, address: str | None = None) -> None:
+        super().__init__()
         self.origin = origin
+        self.address = address
         self.served = 0
-        self.fresh = True
+        self.keeper: Keeper | None = None
+        self._keep_alive: bytes | None = None
+        self._last_request: float = inf
         self._owner = owner
         self._wire: Wire | None = None
         self._leaving: Wire | None = None
@@ -132,6 +157,14 @@ class UpstreamConnection:
         The origin has not read what was written to it.
         """
         return self._full
+
+    @property
+    def requests_left(self) -> float:
+        """
+        How many requests its origin still answers here, a margin taken off; infinite unless the
+        origin has said so.
+        """
+        return self._last_request - self.served
 
     def sent(self) -> int:
         """
@@ -205,7 +238,7 @@ class UpstreamConnection:
         End the connection at once.
         """
         self._exchange = None
-        self._end(abort=True)
+        self._end(Retired.BROKEN, abort=True)
 
     def break_off(self) -> None:
         """
@@ -219,7 +252,7 @@ class UpstreamConnection:
         End the connection as soon as what was written is sent.
         """
         self._exchange = None
-        self._end(abort=False)
+        self._end(Retired.TAKEN, abort=False)
 
     # From the wire.
 
@@ -235,12 +268,14 @@ class UpstreamConnection:
         if exchange is None:
             # A response nobody asked for: what it answers can only be guessed (RFC 9112 section
             # 9.2).
-            self._end(abort=True)
+            self._end(Retired.BROKEN, abort=True)
             return
         try:
             self._receive(data)
         except MessageError as error:
             self._fail(as_response_error(str(self.origin), error), answered=True)
+        except GatewayError as error:
+            self._fail(error, answered=True)
         if self._exchange is exchange and self._wire is not None:
             acknowledge(self._wire)  # there is more to come
         exchange.flush_response()
@@ -259,7 +294,7 @@ class UpstreamConnection:
                 exchange.flush_response()
             else:
                 self._incomplete()
-        self._end(abort=False)
+        self._end(Retired.ENDED, abort=False)
 
     def writeConnectionLost(self) -> None:
         pass
@@ -267,7 +302,7 @@ class UpstreamConnection:
     def connectionLost(self, reason: Failure) -> None:
         if self._exchange is not None:
             self._incomplete()
-        self._end(abort=True)
+        self._end(Retired.ENDED, abort=True)
         # A bound method in an attribute is a reference cycle.
         self._receive = _ignore
         self._leaving = None
@@ -318,6 +353,9 @@ class UpstreamConnection:
             return
         reader = response_body_reader(head, exchange.head_only)
         self._response_close |= head.close
+        # The same again says nothing new.
+        if head.keep_alive is not None and head.keep_alive != self._keep_alive:
+            self._limit(head.keep_alive)
         exchange.response_head(head, not reader.finished)
         self._reader = reader
         self._receive = self._receive_body
@@ -345,6 +383,21 @@ class UpstreamConnection:
         if self._exchange is not None:
             self._exchange.tunnel_data(data)
 
+    def _limit(self, keep_alive: bytes) -> None:
+        """
+        Take note of how long, and for how many requests, the origin keeps the connection.
+        """
+        self._keep_alive = keep_alive
+        timeout, requests = parse_keep_alive(keep_alive)
+        if timeout is not None:
+            self.idle_limit = usable_idle_time(timeout)
+            if not timeout:
+                requests = 0
+        if requests is not None:
+            # Some origins count down, others say the same number each time.
+            last = self.served + max(requests - SPARED_REQUESTS, 0)
+            self._last_request = min(self._last_request, last)
+
     def _count_interim(self) -> None:
         self._interim += 1
         if self._interim > MAX_INTERIM:
@@ -356,11 +409,15 @@ class UpstreamConnection:
         self._receive = self._receive_head
         wire = self._wire
         sent = exchange.request_complete and wire is not None and not wire.unsent
-        if not sent or self._response_close or reader.leftover:
+        if not sent or reader.leftover:
             # The rest of a request that the origin did not wait for is not sent any more.
-            self._end(abort=not sent)
+            self._end(Retired.BROKEN, abort=not sent)
+        elif self._response_close:
+            self._end(Retired.ENDED, abort=False)
         elif exchange.pinned:
             exchange.keep(self)
+        elif self.served >= self._last_request:
+            self._end(Retired.KEEP_ALIVE, abort=False)
         else:
             self._owner.release(self)
         exchange.response_end(reader.trailers)
@@ -383,22 +440,25 @@ class UpstreamConnection:
         exchange = self._exchange
         self._exchange = None
         unsent = self._wire is not None and self._wire.bytes_sent == self._sent_before
-        self._end(abort=True)
+        self._end(Retired.BROKEN, abort=True)
         if exchange is not None:
             exchange.upstream_failed(error, answered=answered, unsent=unsent)
 
-    def _end(self, abort: bool) -> None:
+    def _end(self, why: Retired, *, abort: bool) -> None:
         wire = self._wire
         if wire is None:
             return
         self._wire = None
         self._leaving = wire
-        self._owner.retired(self)
+        self._owner.retired(self, why)
         wire.unregisterProducer()
         if abort:
             wire.abortConnection()
         else:
             wire.loseConnection()
+        keeper, self.keeper = self.keeper, None
+        if keeper is not None:
+            keeper.pinned_ended()
 
 
 def _ignore(data: bytes) -> None:

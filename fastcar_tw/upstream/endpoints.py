@@ -18,31 +18,58 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.http.target import Origin
+from fastcar_tw.routes.connect import ConnectHandshake
+from fastcar_tw.routes.proxy import Proxy
+from fastcar_tw.routes.socks5 import SOCKS5Handshake
+from fastcar_tw.routes.tunnel import ResolvedTunnelEndpoint, TunnelEndpoint
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.trust import Trust
-from fastcar_tw.upstream.address_race import NameEndpoint
+from fastcar_tw.upstream.address_race import NameEndpoint, NameResolver
 
 
 class OriginEndpoints:
     """
     Makes the client endpoint for an origin: every address of its name is tried, the families in
     parallel (RFC 8305), and https origins have proven who they are before the endpoint connects.
+    So have https proxies, by the same rules.
     """
 
-    def __init__(self, reactor: Any, trust: Trust, timeout: float) -> None:
+    def __init__(self, reactor: Any, trust: Trust, timeout: float, resolver: NameResolver) -> None:
         """
         @param timeout: seconds for one address.
         """
         self._reactor = reactor
         self._trust = trust
         self._timeout = timeout
+        self._resolver = resolver
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
-        endpoint = NameEndpoint(self._reactor, origin.host, origin.port, self._timeout)
+        endpoint = self.dial(*origin.peer)
+        if origin.route is not None:
+            endpoint = self._through(origin.route, endpoint, origin)
         if origin.scheme == "http":
             return endpoint
-        return TLSClientEndpoint(endpoint, self._trust, origin)
+        return TLSClientEndpoint(endpoint, self._trust, origin.host, origin.port)
+
+    def dial(self, host: str, port: int) -> IStreamClientEndpoint:
+        """
+        @return: the endpoint that connects directly, and without TLS.
+        """
+        return NameEndpoint(self._reactor, self._resolver, host, port, self._timeout)
+
+    def _through(
+        self, proxy: Proxy, endpoint: IStreamClientEndpoint, origin: Origin
+    ) -> IStreamClientEndpoint:
+        if proxy.scheme == "https":
+            endpoint = TLSClientEndpoint(endpoint, self._trust, proxy.host, proxy.port)
+        host, port = origin.host, origin.port
+        if not host:
+            return endpoint
+        if proxy.scheme == "socks5":
+            return ResolvedTunnelEndpoint(endpoint, proxy, host, port, self._resolver.resolve)
+        handshake = SOCKS5Handshake if proxy.scheme == "socks5h" else ConnectHandshake
+        return TunnelEndpoint(endpoint, lambda: handshake(proxy, host, port))
 
 
 @implementer(IStreamClientEndpoint)
@@ -52,10 +79,14 @@ class TLSClientEndpoint:
     certificate verified, so nothing is ever sent to a server that is not the one asked for.
     """
 
-    def __init__(self, below: IStreamClientEndpoint, trust: Trust, origin: Origin) -> None:
+    def __init__(self, below: IStreamClientEndpoint, trust: Trust, host: str, port: int) -> None:
+        """
+        @param host: whom the certificate has to name.
+        """
         self._below = below
         self._trust = trust
-        self._origin = origin
+        self._host = host
+        self._port = port
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -63,7 +94,7 @@ class TLSClientEndpoint:
             below fails with.
         """
         try:
-            machine = self._trust.client(self._origin.host, self._origin.port)
+            machine = self._trust.client(self._host, self._port)
         except Exception as error:
             return fail(error)
         factory = _LayerFactory(machine, protocolFactory)

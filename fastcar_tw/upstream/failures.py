@@ -12,6 +12,8 @@ from twisted.python.failure import Failure
 
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
+from fastcar_tw.routes.handshake import HandshakeError
+from fastcar_tw.routes.tunnel import ProxyUnreachableError
 from fastcar_tw.tls.machine import TLSError
 
 _log = Logger()
@@ -24,7 +26,7 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
     (error.TimeoutError, 504, "connection_timeout", "connecting took too long"),
     (error.NoRouteError, 502, "destination_ip_unroutable", "no route to the address"),
     (error.ConnectionClosed, 502, "connection_terminated", "closed while connecting"),
-    (error.ConnectingCancelledError, 504, "connection_timeout", "connecting took too long"),
+    (error.ConnectingCancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (defer.CancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (error.ConnectError, 502, "destination_unavailable", "connection failed"),
 )
@@ -34,16 +36,30 @@ def connect_error(failure: Failure, origin: Origin) -> NoReturn:
     """
     An errback: whatever kept a connection from being opened becomes a L{GatewayError}.
 
+    @param origin: whom the connection was to lead to; its text names the proxy, if there is one.
     @raise GatewayError: always.
     """
     reason = failure.value
+    where = str(origin)
+    if isinstance(reason, ProxyUnreachableError):
+        reason = reason.cause
+        where += ": no connection to the proxy"
+    told = _explain(reason, where)
+    if told is not None:
+        raise told
+    _log.failure("while connecting to {origin}", failure, origin=str(origin))
+    raise GatewayError(500, "proxy_internal_error", f"{where}: internal error")
+
+
+def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
     if isinstance(reason, TLSError):
         kind = "tls_certificate_error" if reason.certificate_error else "tls_protocol_error"
         if reason.alert_received and not reason.certificate_error:
             kind = "tls_alert_received"
-        raise GatewayError(502, kind, f"{origin}: {reason.reason}")
+        return GatewayError(502, kind, f"{where}: {reason.reason}")
+    if isinstance(reason, HandshakeError):
+        return GatewayError(502, reason.proxy_status, f"{where}: the proxy {reason.reason}")
     for kind_of, status, proxy_status, words in _FAILURES:
         if isinstance(reason, kind_of):
-            raise GatewayError(status, proxy_status, f"{origin}: {words}")
-    _log.failure("while connecting to {origin}", failure, origin=str(origin))
-    raise GatewayError(500, "proxy_internal_error", f"{origin}: internal error")
+            return GatewayError(status, proxy_status, f"{where}: {words}")
+    return None

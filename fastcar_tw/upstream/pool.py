@@ -1,31 +1,45 @@
 """
-The pool: who gets which connection, and what is opened for whom.
+The pool of connections to origins: carries out what L{PoolCore<fastcar_tw.pool.core.PoolCore>}
+decides.
 
-A request takes an idle connection or waits in line for its origin, and for each one in line a
-connection is being opened.  Whichever connection comes free first, opened or released, serves the
-first in line; what arrives when nobody waits goes idle.  So a request is never slower than a new
-connection, and often faster.
+Rules of this file: whatever happens is told to the core, and what the core answers is carried out
+in its order.  Carrying out one decision may make other things happen at once; what the core decides
+then is done after what it had decided before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from math import ceil
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
-from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import HTTPConnectionPool
 
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
+from fastcar_tw.pool.core import (
+    Assign,
+    Attempt,
+    Close,
+    Open,
+    PoolCore,
+    PoolLimits,
+    Refusal,
+    Refuse,
+)
+from fastcar_tw.pool.stats import PoolStats, Retired
+from fastcar_tw.upstream.address_watch import AddressWatch
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.failures import connect_error
-from fastcar_tw.upstream.idle import IdleConnections
 
-#: Seconds between two looks for connections that have been idle for too long.
+#: Seconds between two looks for what has taken too long, at most.
 SWEEP_INTERVAL = 1.0
 #: Seconds a connection may take to send its last bytes.
 MAX_LEAVING = 30.0
@@ -53,110 +67,125 @@ class ConnectionPool(HTTPConnectionPool):
 
     L{acquire} and L{cancel} are the way in for exchanges; L{getConnection} and
     L{closeCachedConnections} keep the contract of the base class.
+
+    @ivar watch: retires connections whose address is no longer one of their name's.
+    @ivar deadline: when to look for what has taken too long.
     """
 
-    _connect_timeout: float
+    _log = Logger()
 
     def __init__(
         self,
         reactor: IReactorTime,
         endpoint_for: Callable[[Origin], IStreamClientEndpoint],
+        limits: PoolLimits,
         *,
-        max_idle_per_origin: int,
-        idle_timeout: float,
         connect_timeout: float,
     ) -> None:
         """
         @param endpoint_for: how an origin is reached; what it connects must be ready for requests.
-        @param max_idle_per_origin: see L{IdleConnections}.
-        @param idle_timeout: seconds.
         @param connect_timeout: seconds for name look-up, connection and TLS together.
         """
         super().__init__(reactor, persistent=True)
-        self.maxPersistentPerHost = max_idle_per_origin
+        self.maxPersistentPerHost = limits.max_idle_per_origin
+        self.deadline = 0.0
+        self._now = reactor.seconds
         self._clock = reactor
+        self._sweep_interval = min(SWEEP_INTERVAL, limits.queue_timeout / 4)
         self._endpoint_for = endpoint_for
-        self._connect_timeout = connect_timeout
-        self._idle: IdleConnections[UpstreamConnection] = IdleConnections(
-            max_idle_per_origin, idle_timeout
-        )
-        # The inner dict is an ordered set: first come, first served, and quick to leave.
-        self._waiting: dict[Origin, dict[Waiter, None]] = {}
-        self._opening: dict[Origin, int] = {}
-        self._connecting: set[Deferred[Any]] = set()
+        self._connect_timeout: float = connect_timeout
+        self._core: PoolCore[Origin, UpstreamConnection, Waiter] = PoolCore(limits)
+        self.watch = AddressWatch(self._core)
+        self._todo: deque[Any] = deque()
+        self._busy = False
+        self._connecting: dict[Attempt[Any, Any, Any], Deferred[Any]] = {}
         self._open: set[UpstreamConnection] = set()
         # Retired but not closed, and until when they may take; in that order.
         self._leaving: dict[UpstreamConnection, float] = {}
         self._closing: dict[UpstreamConnection, Deferred[None]] = {}
-        #: When to look for what has been idle for too long.
-        self.deadline = 0.0
-        #: Connections opened since the start.
-        self.opened = 0
+        self._given: IStreamClientEndpoint | None = None
+        self._prewarming: set[Attempt[Any, Any, Any]] = set()
+        self._prewarmed: Deferred[None] | None = None
 
     def __repr__(self) -> str:
-        idle = len(self._idle)
-        opening = sum(self._opening.values())
-        waiting = sum(map(len, self._waiting.values()))
-        return (
-            f"<ConnectionPool {len(self._open) - idle} active, {idle} idle, {opening} opening, "
-            f"{waiting} waiting>"
-        )
+        return f"<ConnectionPool {self._core!r}>"
+
+    def stats(self) -> PoolStats[Origin]:
+        """
+        A snapshot of all numbers, by origin and in all.
+        """
+        return self._core.stats()
 
     # For exchanges.
 
     def acquire(
-        self, origin: Origin, waiter: Waiter, *, fresh: bool = False, safe: bool = True
+        self, origin: Origin, waiter: Waiter, *, again: bool = False, safe: bool = True
     ) -> None:
         """
         Get a connection for a waiter: at once when one is idle, else as soon as one is there.
 
-        @param fresh: it must be a new one.
+        @param again: the request was sent before, and gets a new connection.
         @param safe: the request may be sent again; when it may not, an idle connection is asked
             whether it is still alive.
         """
-        if fresh:
-            self._connect(origin).addCallbacks(
-                waiter.connected, lambda failure: _tell_failed(waiter, failure)
-            )
-            return
-        connection = self._take(origin, safe)
+        connection = None if again else self._take(origin, safe)
         if connection is not None:
             waiter.connected(connection)
-            return
-        waiting = self._waiting.setdefault(origin, {})
-        waiting[waiter] = None
-        if self._opening.get(origin, 0) < len(waiting):
-            self._open_for_line(origin)
+        else:
+            self._carry_out(self._core.acquire(origin, waiter, self._now(), again=again))
 
     def cancel(self, origin: Origin, waiter: Waiter) -> None:
         """
         A waiter has gone.  What is being opened for it will serve others.
         """
-        waiting = self._waiting.get(origin)
-        if waiting is not None:
-            waiting.pop(waiter, None)
-            if not waiting:
-                del self._waiting[origin]
+        self._core.cancel(origin, waiter)
+
+    # For the service.
+
+    def prewarm(self, wanted: Iterable[tuple[Origin, int]]) -> Deferred[None]:
+        """
+        Keep connections open from now on.
+
+        @param wanted: to whom, and how many.
+        @return: fires when each has been opened or has failed for the first time.
+        """
+        for origin, count in wanted:
+            self._core.keep_warm(origin, count)
+        decisions = self._core.tick(self._now())
+        self._prewarming = {each.attempt for each in decisions if isinstance(each, Open)}
+        if not self._prewarming:
+            return succeed(None)
+        self._prewarmed = Deferred()
+        prewarmed = self._prewarmed
+        self._carry_out(decisions)
+        return prewarmed
 
     def expired(self) -> None:
         """
-        Time to look for what has been idle for too long; see L{fastcar_tw.deadlines.Expiring}.
+        Time to look for what has taken too long; see L{fastcar_tw.deadlines.Expiring}.
         """
-        now = self._clock.seconds()
-        self.deadline = now + SWEEP_INTERVAL
-        for connection in self._idle.expire(now):
-            connection.close()
+        now = self._now()
+        self.deadline = now + self._sweep_interval
+        self._carry_out(self._core.tick(now))
+        self.watch.refresh()
         for connection, until in list(self._leaving.items()):
             if until > now:
                 break
             connection.break_off()
 
+    def addresses_changed(self, name: str, addresses: frozenset[str]) -> None:
+        """
+        A look-up has answered: connections to other addresses are not used any more.
+        """
+        self._carry_out(self.watch.answered(name, addresses))
+
     def abort(self) -> None:
         """
         End every connection at once, those that are being opened too.
         """
-        for connecting in list(self._connecting):
-            connecting.cancel()
+        while self._connecting:  # one that ends may let another begin
+            for connecting in list(self._connecting.values()):
+                connecting.cancel()
         for connection in list(self._open):
             connection.abort()
         for connection in list(self._leaving):
@@ -168,27 +197,24 @@ class ConnectionPool(HTTPConnectionPool):
         """
         A connection is ready for its next request.
         """
-        if connection.origin in self._waiting:
-            self._first_in_line(connection.origin).connected(connection)
-            return
-        connection.fresh = False
-        surplus = self._idle.put(connection.origin, connection, self._clock.seconds())
-        if surplus is not None:
-            surplus.close()
+        decisions = self._core.release(connection, self._now())
+        if decisions:
+            self._carry_out(decisions)
 
-    def retired(self, connection: UpstreamConnection) -> None:
+    def retired(self, connection: UpstreamConnection, why: Retired) -> None:
         """
         A connection will serve no more requests.
         """
+        self._core.retired(connection, why)
         self._open.discard(connection)
-        self._idle.discard(connection.origin, connection)
-        self._leaving[connection] = self._clock.seconds() + MAX_LEAVING
+        self._leaving[connection] = self._now() + MAX_LEAVING
 
     def closed(self, connection: UpstreamConnection) -> None:
         """
         A connection has ended.
         """
         self._leaving.pop(connection, None)
+        self._carry_out(self._core.closed(connection, self._now()))
         closing = self._closing.pop(connection, None)
         if closing is not None:
             closing.callback(None)
@@ -199,10 +225,16 @@ class ConnectionPool(HTTPConnectionPool):
         self, key: Origin, endpoint: IStreamClientEndpoint
     ) -> Deferred[UpstreamConnection]:
         """
-        An idle connection for a key, or a new one over the given endpoint.
+        An idle connection for a key, or a new one: over the given endpoint, if the limits let it be
+        opened at once.
+
+        @return: fails with L{GatewayError}.
         """
-        connection = self._take(key, safe=False)
-        return self._newConnection(key, endpoint) if connection is None else succeed(connection)
+        waiter = _DeferredWaiter()
+        self._given = endpoint
+        self.acquire(key, waiter, safe=False)
+        self._given = None
+        return waiter.result
 
     def closeCachedConnections(self) -> Deferred[None]:
         """
@@ -210,77 +242,138 @@ class ConnectionPool(HTTPConnectionPool):
 
         @return: fires when they are closed.
         """
+        decisions = self._core.clear()
         closing: list[Deferred[None]] = []
-        for connection in self._idle.clear():
-            closed: Deferred[None] = Deferred()
-            self._closing[connection] = closed
-            closing.append(closed)
-            connection.close()
+        for decision in decisions:
+            if isinstance(decision, Close):
+                closed: Deferred[None] = Deferred()
+                self._closing[decision.connection] = closed
+                closing.append(closed)
+        self._carry_out(decisions)
         return DeferredList(closing).addCallback(lambda _: None)
 
-    def _newConnection(  # type: ignore[override]
-        self, key: Origin, endpoint: IStreamClientEndpoint
-    ) -> Deferred[UpstreamConnection]:
-        connecting: Deferred[Any] = endpoint.connect(_ConnectionFactory(key, self))
-        connecting.addTimeout(self._connect_timeout, self._clock)
-        self._connecting.add(connecting)
-        connecting.addBoth(self._connecting_ended, connecting)
-        connecting.addCallbacks(self._count_opened, connect_error, errbackArgs=(key,))
-        return connecting
+    # What the core has decided.
 
-    def _connecting_ended(self, result: Any, connecting: Deferred[Any]) -> Any:
-        self._connecting.discard(connecting)
-        return result
+    def _carry_out(self, decisions: Sequence[Any]) -> None:
+        self._todo.extend(decisions)
+        if self._busy:
+            return
+        self._busy = True
+        while self._todo:
+            decision = self._todo.popleft()
+            try:
+                _HANDLERS[type(decision)](self, decision)
+            except Exception:
+                # One request's bug must not cost the others their connections.
+                self._log.failure("while carrying out {decision!r}", decision=decision)
+        self._busy = False
 
-    def _connect(self, origin: Origin) -> Deferred[UpstreamConnection]:
-        return self._newConnection(origin, self._endpoint_for(origin))
+    def _assign(self, decision: Assign[Waiter, UpstreamConnection]) -> None:
+        connection = decision.connection
+        if connection.leaving or connection.lane is None:
+            # What was done since it was decided has ended it.
+            self.acquire(connection.origin, decision.waiter)
+        else:
+            decision.waiter.connected(connection)
 
-    def _count_opened(self, connection: UpstreamConnection) -> UpstreamConnection:
-        self.opened += 1
+    def _close(self, decision: Close[UpstreamConnection]) -> None:
+        decision.connection.close()
+
+    def _refuse(self, decision: Refuse[Origin, Waiter]) -> None:
+        error = decision.error
+        if decision.refusal is not Refusal.ATTEMPT_FAILED:
+            error = _refusal_error(decision)
+        assert isinstance(error, GatewayError)
+        decision.waiter.connect_failed(error)
+
+    def _begin(self, decision: Open[Origin, UpstreamConnection, Waiter]) -> None:
+        attempt = decision.attempt
+        connecting: Deferred[Any] = maybeDeferred(self._connect, attempt.key)
+        connecting.addTimeout(self._connect_timeout, self._clock, _timed_out)
+        self._connecting[attempt] = connecting
+        connecting.addErrback(connect_error, attempt.key)
+        connecting.addCallbacks(
+            self._opened, self._not_opened, callbackArgs=(attempt,), errbackArgs=(attempt,)
+        )
+
+    def _connect(self, origin: Origin) -> Deferred[Any]:
+        endpoint = self._given or self._endpoint_for(origin)
+        return endpoint.connect(_ConnectionFactory(origin, self))
+
+    def _opened(
+        self,
+        connection: UpstreamConnection,
+        attempt: Attempt[Origin, UpstreamConnection, Waiter],
+    ) -> None:
         self._open.add(connection)
-        return connection
+        self.watch.opened(attempt.key)
+        self._carry_out(self._core.opened(attempt, connection, self._now()))
+        self._attempt_ended(attempt)
+
+    def _not_opened(
+        self, failure: Failure, attempt: Attempt[Origin, UpstreamConnection, Waiter]
+    ) -> None:
+        error = cast(GatewayError, failure.value)
+        self._carry_out(self._core.open_failed(attempt, error, self._now()))
+        self._attempt_ended(attempt)
+
+    def _attempt_ended(self, attempt: Attempt[Origin, UpstreamConnection, Waiter]) -> None:
+        self._connecting.pop(attempt, None)
+        self._prewarming.discard(attempt)
+        if not self._prewarming and self._prewarmed is not None:
+            prewarmed, self._prewarmed = self._prewarmed, None
+            prewarmed.callback(None)
 
     def _take(self, origin: Origin, safe: bool) -> UpstreamConnection | None:
         while True:
-            connection = self._idle.take(origin)
+            connection = self._core.take(origin, self._now())
             if connection is None or safe or not connection.is_stale():
                 return connection
+            self._core.retired(connection, Retired.ENDED)
             connection.abort()
 
-    def _open_for_line(self, origin: Origin) -> None:
-        self._opening[origin] = self._opening.get(origin, 0) + 1
-        self._connect(origin).addCallbacks(
-            self._opened_for_line, self._not_opened, errbackArgs=(origin,)
-        )
 
-    def _opened_for_line(self, connection: UpstreamConnection) -> None:
-        self._opening_ended(connection.origin)
-        self.release(connection)
-
-    def _not_opened(self, failure: Failure, origin: Origin) -> None:
-        self._opening_ended(origin)
-        waiting = self._waiting.get(origin)
-        # Others in line have a connection of their own being opened.
-        if waiting and len(waiting) > self._opening.get(origin, 0):
-            _tell_failed(self._first_in_line(origin), failure)
-
-    def _first_in_line(self, origin: Origin) -> Waiter:
-        waiting = self._waiting[origin]
-        waiter = next(iter(waiting))
-        del waiting[waiter]
-        if not waiting:
-            del self._waiting[origin]
-        return waiter
-
-    def _opening_ended(self, origin: Origin) -> None:
-        self._opening[origin] -= 1
-        if not self._opening[origin]:
-            del self._opening[origin]
+def _timed_out(result: Any, timeout: float) -> Any:
+    """
+    An attempt that was given up after its time has timed out, whatever it calls that itself.
+    """
+    if isinstance(result, Failure):
+        raise TimeoutError(timeout, "Deferred")
+    return result
 
 
-def _tell_failed(waiter: Waiter, failure: Failure) -> None:
-    failure.trap(GatewayError)
-    waiter.connect_failed(cast(GatewayError, failure.value))
+def _refusal_error(refused: Refuse[Origin, Any]) -> GatewayError:
+    """
+    What a request is told that no attempt was made for.
+    """
+    origin = refused.key
+    retry_after = ceil(refused.retry_after)
+    if refused.refusal is Refusal.FAILING:
+        text = f"{origin}: not tried again yet after repeated failures"
+        if isinstance(refused.error, GatewayError):
+            text += f"; the last: {refused.error.text.removeprefix(f'{origin}: ')}"
+        return GatewayError(503, "destination_unavailable", text, retry_after)
+    why = (
+        "too many requests wait for a connection"
+        if refused.refusal is Refusal.QUEUE_FULL
+        else "no connection came free in time"
+    )
+    return GatewayError(503, "connection_limit_reached", f"{origin}: {why}", retry_after)
+
+
+class _DeferredWaiter:
+    """
+    Waits for whoever called L{ConnectionPool.getConnection}.
+    """
+
+    def __init__(self) -> None:
+        self.result: Deferred[UpstreamConnection] = Deferred()
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.result.callback(connection)
+
+    def connect_failed(self, error: GatewayError) -> None:
+        self.result.errback(error)
 
 
 class _ConnectionFactory(Factory):
@@ -296,4 +389,13 @@ class _ConnectionFactory(Factory):
 
     # Not an IProtocol by the letter: nobody asks for its connectionMade.
     def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:  # type: ignore[override]
-        return UpstreamConnection(self._origin, self._pool)
+        return UpstreamConnection(self._origin, self._pool, getattr(addr, "host", None))
+
+
+#: What is done for each kind of decision.
+_HANDLERS: dict[type, Callable[[ConnectionPool, Any], None]] = {
+    Assign: ConnectionPool._assign,
+    Close: ConnectionPool._close,
+    Open: ConnectionPool._begin,
+    Refuse: ConnectionPool._refuse,
+}

@@ -134,6 +134,7 @@ class PipeliningTests(ProxyTestCase):
 
     def test_many_failures_at_once(self) -> None:
         """A thousand requests that fail at once are answered one after another."""
+        self.start(fail_fast_after=0)
         bad = b"GET https://-/ HTTP/1.1\r\nHost: -\r\n\r\n"
         self.client.send(bad * 1000)
         self.assertEqual(self.client.take().count(b"HTTP/1.1 502 "), 1000)

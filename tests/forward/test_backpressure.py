@@ -147,6 +147,7 @@ class DownloadTests(ProxyTestCase):
 
     def test_failures_for_a_client_that_does_not_read(self) -> None:
         """Requests that fail at once do not pile up their error responses either."""
+        self.start(fail_fast_after=0)
         self.client = self.proxy.client(capacity=8192)
         self.client.pause()
         bad = b"GET https://-/%b HTTP/1.1\r\nHost: -\r\n\r\n" % (b"x" * 300)

@@ -314,7 +314,7 @@ class SharingTests(ProxyTestCase):
         """No request can come back to the UNIX socket: origins are reached over TCP (RFC 9110
         section 7.6)."""
         reactor = MemoryReactorClock()
-        endpoints = OriginEndpoints(reactor, Trust(), 10)
+        endpoints = OriginEndpoints(reactor, Trust(), 10, self.proxy)
         for scheme in ("http", "https"):
             attempt = endpoints(Origin(scheme, "127.0.0.1", 80)).connect(Factory())
             attempt.cancel()

@@ -8,6 +8,7 @@ from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
 from fastcar_tw.http.target import Origin
 from fastcar_tw.testing import MemoryReactor, Peer
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.upstream.connection import MAX_INTERIM, UpstreamConnection
 
 ORIGIN = Origin("http", "a.test", 80)
@@ -25,7 +26,7 @@ class Owner:
         """Ready for more."""
         self.events.append("release")
 
-    def retired(self, connection: UpstreamConnection) -> None:
+    def retired(self, connection: UpstreamConnection, why: Retired) -> None:
         """Of no more use."""
         self.events.append("retired")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import HTTPConnectionPool
 
 from fastcar_tw.config import Config
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.pool import MAX_LEAVING, SWEEP_INTERVAL
@@ -47,7 +49,7 @@ class PoolTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Make the pool."""
-        self.start(Config())
+        self.start(Config(fail_fast_after=0))
 
     def start(self, config: Config) -> None:
         """Begin anew."""
@@ -59,7 +61,7 @@ class PoolTestCase(SynchronousTestCase):
     def acquire(self, origin: Origin = A, fresh: bool = False, safe: bool = True) -> Waiter:
         """Ask for a connection."""
         waiter = Waiter()
-        self.pool.acquire(origin, waiter, fresh=fresh, safe=safe)
+        self.pool.acquire(origin, waiter, again=fresh, safe=safe)
         return waiter
 
     def opened(self, origin: Origin = A) -> UpstreamConnection:
@@ -290,6 +292,249 @@ class LineTests(PoolTestCase):
             self.assertEqual(waiter.error.status, 503)
         self.state(0, 0)
         self.assertEqual([call for call in self.proxy.reactor.calls if call.getTime() > 2], [])
+
+
+class DecisionTests(PoolTestCase):
+    """What the core decides, and becomes of it here."""
+
+    def test_queue_full(self) -> None:
+        """Beyond --max-queue a request is refused with 503 and told when to come again."""
+        self.start(Config(max_connections_per_origin=1, max_queue=1))
+        self.acquire()
+        self.acquire()
+        error = self.acquire().error
+        assert error is not None
+        self.assertEqual((error.status, error.proxy_status), (503, "connection_limit_reached"))
+        self.assertEqual(error.retry_after, 1)
+        self.state(0, 0, 1, 2)
+
+    def test_queue_timeout(self) -> None:
+        """After --queue-timeout a request that may not connect is refused."""
+        self.start(Config(max_connections_per_origin=1, queue_timeout=3))
+        self.opened()
+        waiter = self.acquire()
+        self.proxy.elapse(2.75)
+        self.assertFalse(waiter.served)
+        self.proxy.elapse(1)
+        assert waiter.error is not None
+        self.assertEqual(waiter.error.proxy_status, "connection_limit_reached")
+
+    def test_attempts_are_not_limited_by_the_queue_timeout(self) -> None:
+        """A request for which a connection is being opened has --connect-timeout."""
+        self.start(Config(queue_timeout=1, connect_timeout=5))
+        waiter = self.acquire()
+        self.proxy.elapse(4)
+        self.assertFalse(waiter.served)
+
+    def test_eviction(self) -> None:
+        """At --max-connections an idle connection to any origin makes room, and is closed in order
+        before the new one is opened."""
+        self.start(Config(max_connections=2))
+        for host in ("b.test", "c.test"):
+            self.pool.release(self.opened(Origin("http", host, 80)))
+        waiter = self.acquire()
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.proxy.reactor.settle()
+        self.assertEqual([peer.closed for peer in self.proxy.origins], [True, False])
+        self.assertTrue(self.proxy.origins[0].ended_cleanly)
+        self.proxy.connects[2].accept()
+        self.assertIsNotNone(waiter.connection)
+        self.state(1, 1)
+
+    def test_fail_fast(self) -> None:
+        """After repeated failures requests are refused at once, with the last reason."""
+        self.start(Config(fail_fast_after=2))
+        for _ in range(2):
+            self.acquire()
+            self.proxy.connects[-1].refuse()
+        error = self.acquire().error
+        assert error is not None
+        self.assertEqual((error.status, error.proxy_status), (503, "destination_unavailable"))
+        self.assertEqual(
+            error.text,
+            "http://a.test:80: not tried again yet after repeated failures; "
+            "the last: connection refused",
+        )
+        self.assertIn(error.retry_after, (1, 2))
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.proxy.elapse(2)
+        probe = self.acquire()
+        self.assertFalse(probe.served)
+        self.proxy.connects[2].accept()
+        self.assertIsNotNone(probe.connection)
+
+    def test_failures_within_failures(self) -> None:
+        """Thousands of requests whose attempts fail at once are refused one after another."""
+        self.start(Config(fail_fast_after=0, max_connections_per_origin=1, max_queue=5000))
+        origin = Origin("https", "-", 443)  # no certificate can be for it
+        self.acquire(origin, fresh=True)
+        waiters = [self.acquire(origin) for _ in range(3000)]
+        self.assertTrue(all(waiter.error for waiter in waiters))
+        self.state(0, 0)
+
+    def test_bug_of_a_waiter(self) -> None:
+        """An error in one request's code costs no other its connection."""
+        self.start(Config(max_connections_per_origin=1))
+        busy = self.opened()
+
+        class Broken(Waiter):
+            def connected(self, connection: UpstreamConnection) -> None:
+                raise ZeroDivisionError
+
+        self.pool.acquire(A, Broken())
+        self.pool.release(busy)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        other = self.acquire(Origin("http", "b.test", 80))
+        self.proxy.connects[-1].accept()
+        self.assertIsNotNone(other.connection)
+
+    def test_broken_endpoint(self) -> None:
+        """An endpoint that raises is a failed attempt."""
+
+        def broken(_: Origin) -> IStreamClientEndpoint:
+            raise ZeroDivisionError
+
+        self.pool._endpoint_for = broken
+        waiter = self.acquire()
+        assert waiter.error is not None
+        self.assertEqual(waiter.error.status, 500)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.state(0, 0)
+
+    def test_max_age(self) -> None:
+        """After --max-age a connection is not reused."""
+        self.start(Config(max_age=5))
+        connection = self.opened()
+        self.proxy.elapse(6)
+        self.pool.release(connection)
+        self.proxy.reactor.settle()
+        self.assertTrue(self.proxy.origins[0].ended_cleanly)
+        self.assertEqual(self.pool.stats().total.retired, {Retired.AGE: 1})
+
+
+class AddressTests(PoolTestCase):
+    """Connections to addresses that a name had."""
+
+    def setUp(self) -> None:
+        """An origin whose name is looked up."""
+        super().setUp()
+        self.asked: list[str] = []
+        self.pool.watch.name_of = lambda origin: origin.host
+        self.pool.watch.look_up = self.asked.append
+
+    def at(self, address: str) -> UpstreamConnection:
+        """A new connection to an address."""
+        connection = self.opened()
+        connection.address = address
+        return connection
+
+    def test_moved(self) -> None:
+        """An idle connection to an address that is not among the new ones is retired at once, a
+        busy one when it is released."""
+        stays, idle, busy = (self.at(f"192.0.2.{number}") for number in (1, 2, 3))
+        self.pool.release(stays)
+        self.pool.release(idle)
+        self.pool.addresses_changed("a.test", frozenset({"192.0.2.1"}))
+        self.state(1, 1)
+        self.pool.release(busy)
+        self.state(0, 1)
+        self.assertIs(self.acquire().connection, stays)
+        self.assertEqual(self.pool.stats().total.retired, {Retired.ADDRESS: 2})
+
+    def test_unknown_address(self) -> None:
+        """A connection whose address is not known stays, and so do those of other names."""
+        self.pool.release(self.opened())
+        self.pool.release(self.at("192.0.2.1"))
+        self.pool.addresses_changed("a.test", frozenset({"192.0.2.1"}))
+        self.pool.addresses_changed("b.test", frozenset({"192.0.2.2"}))
+        self.state(0, 2)
+
+    def test_looked_up_again(self) -> None:
+        """The names of origins are looked up again while there are connections to them."""
+        self.pool.release(self.opened())
+        self.proxy.elapse(1.5)
+        self.assertEqual(set(self.asked), {"a.test"})
+        self.proxy.origins[0].close()
+        self.asked.clear()
+        self.proxy.elapse(3)
+        self.assertEqual(self.asked, [])
+
+
+class PrewarmTests(PoolTestCase):
+    """Connections that are kept open."""
+
+    def test_from_the_start(self) -> None:
+        """They are opened at once; the first outcome of each is waited for."""
+        ready = self.pool.prewarm([(A, 2)])
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.proxy.connects[0].accept()
+        self.assertNoResult(ready)
+        self.proxy.connects[1].refuse()
+        self.successResultOf(ready)
+        self.state(0, 1)
+
+    def test_none(self) -> None:
+        """With none to open it is ready at once."""
+        self.successResultOf(self.pool.prewarm([]))
+
+    def test_tls_is_done(self) -> None:
+        """One to an https origin counts when its certificate is verified."""
+        ready = self.pool.prewarm([(Origin("https", "a.test", 443), 1)])
+        self.proxy.connects[0].accept()
+        self.successResultOf(ready)
+        self.state(0, 1)
+
+    def test_after_loss(self) -> None:
+        """One that is lost is replaced."""
+        self.pool.prewarm([(A, 1)])
+        self.proxy.connects[0].accept()
+        self.proxy.origins[0].close()
+        self.proxy.elapse(1.5)
+        self.proxy.connects[1].accept()
+        self.state(0, 1)
+
+    def test_backoff(self) -> None:
+        """While the origin cannot be reached, it is tried less and less often."""
+        self.start(Config(fail_fast_after=0))
+        self.proxy.accepting = False
+        self.pool.prewarm([(A, 3)])
+        for _ in range(240):
+            self.proxy.elapse(0.5)
+            for connect in self.proxy.connects:
+                if connect.pending:
+                    connect.refuse()
+        # In two minutes, three at a time: at 0, 1, 3, 7, 15, 31, 61 and 91 s, give or take.
+        self.assertIn(len(self.proxy.connects), range(3 * 7, 3 * 10 + 1))
+
+
+class StatsTests(PoolTestCase):
+    """The pool's account of itself."""
+
+    def test_numbers(self) -> None:
+        """Each origin has its own, and all have a sum."""
+        b = Origin("http", "b.test", 80)
+        self.pool.release(self.opened())
+        self.acquire()
+        self.acquire(b)
+        self.acquire(b)
+        self.proxy.connects[-1].refuse()
+        stats = self.pool.stats()
+        a_counts, b_counts = stats.origins[A], stats.origins[b]
+        self.assertEqual((a_counts.active, a_counts.opened, a_counts.reused), (1, 1, 1))
+        self.assertEqual((b_counts.opening, b_counts.waiting, b_counts.failed), (1, 1, 1))
+        self.assertEqual((stats.total.active, stats.total.opening, stats.total.idle), (1, 1, 0))
+
+    def test_reasons(self) -> None:
+        """Every connection that goes has a reason."""
+        ended, broken, tunnel = (self.opened() for _ in range(3))
+        self.pool.release(ended)
+        self.proxy.origins[0].close()
+        broken.abort()
+        tunnel.close()
+        self.assertEqual(
+            self.pool.stats().total.retired,
+            {Retired.ENDED: 1, Retired.BROKEN: 1, Retired.TAKEN: 1},
+        )
 
 
 class LeavingTests(ProxyTestCase):
