@@ -61,5 +61,8 @@ def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
         return GatewayError(502, reason.proxy_status, f"{where}: the proxy {reason.reason}")
     for kind_of, status, proxy_status, words in _FAILURES:
         if isinstance(reason, kind_of):
+            if kind_of is error.DNSLookupError and reason.args:
+                # "NAME: REASON"
+                words += f" ({reason.args[0]})"
             return GatewayError(status, proxy_status, f"{where}: {words}")
     return None

@@ -72,7 +72,12 @@ class ConnectTests(FailureTestCase):
 
     def test_unknown_name(self) -> None:
         """A name nobody knows is a 502."""
-        self.refused(DNSLookupError(), 502, "dns_error", "name look-up failed")
+        self.refused(
+            DNSLookupError("a.test: no such name"),
+            502,
+            "dns_error",
+            "name look-up failed (a.test: no such name)",
+        )
 
     def test_no_route(self) -> None:
         """An address that cannot be reached is a 502."""

@@ -147,7 +147,10 @@ class ConnectTests(TunnelTestCase):
         """When there is no connection to the proxy, it is said whom it was to."""
         for reason, expected in (
             (error.ConnectionRefusedError(), "connection_refused: {}: connection refused"),
-            (error.DNSLookupError("user"), "dns_error: {}: name look-up failed"),
+            (
+                error.DNSLookupError("p.test: why"),
+                "dns_error: {}: name look-up failed (p.test: why)",
+            ),
             (error.NoRouteError(), "destination_ip_unroutable: {}: no route to the address"),
         ):
             self.restart("http://p.test:3128")
@@ -445,7 +448,8 @@ class ResolvedTests(TunnelTestCase):
         self.ask()
         self.assertEqual(
             self.failed(),
-            "dns_error: https://a.test:443 through proxy socks5://p.test:1080: name look-up failed",
+            "dns_error: https://a.test:443 through proxy socks5://p.test:1080: "
+            "name look-up failed (a.test)",
         )
         self.assertEqual(self.proxy.connects, [])
 
@@ -470,7 +474,7 @@ class ResolvedTests(TunnelTestCase):
         connecting = endpoint.connect(Factory())
         connecting.cancel()
         self.failureResultOf(connecting, CancelledError)
-        self.failureResultOf(looking, CancelledError)
+        self.assertTrue(looking.called)
 
     def test_timeout(self) -> None:
         """All attempts together have the time of one."""

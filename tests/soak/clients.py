@@ -14,6 +14,8 @@ from tests.soak.messages import BROKEN_OFF, chunked, read_body, read_head
 from tests.soak.origin import Chaos
 from tests.soak.plan import Plan
 
+#: Seconds that fastcar is to wait for an origin.
+PATIENCE = 2
 #: Responses of fastcar's own that an origin like this gives rise to.
 _EXPECTED = (b"502", b"503", b"504")
 
@@ -60,9 +62,12 @@ class Clients:
         """Whether the connection may serve another request."""
         started = time.monotonic()
         outcome, goes_on = await self._outcome(plan, reader, writer)
-        self.longest = max(self.longest, time.monotonic() - started)
+        elapsed = time.monotonic() - started
+        self.longest = max(self.longest, elapsed)
         if plan.fair and plan.method != b"POST" and outcome.startswith("502"):
             self.unlucky += 1
+        if plan.fair and outcome == "broken off" and elapsed < PATIENCE:
+            self.wrong.append(f"a whole response was broken off: {plan}")
         self.outcomes[("fair: " if plan.fair else "") + outcome] += 1
         return goes_on
 

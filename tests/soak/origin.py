@@ -15,6 +15,8 @@ from tests.soak import plan as plans
 from tests.soak.messages import BROKEN_OFF, chunked, read_body, read_head
 from tests.soak.plan import Plan
 
+#: Bytes for which there is room in any buffer.
+_SURELY_RECEIVED = 30_000
 #: Comes in the same segment as the response, else nobody could tell whose it is.
 _POISON = b"HTTP/1.1 200 OK\r\nX-Number: 0\r\nContent-Length: 6\r\n\r\npoison"
 
@@ -114,18 +116,26 @@ class _Connection:
 
     async def serve(self) -> None:
         """Answer requests until the connection is to end."""
-        loop = asyncio.get_running_loop()
         head = await read_head(self._reader)
-        while await self._answer(self._planned(head), head):
-            idle = loop.call_later(self._rng.expovariate(2), self._hang_up)
-            try:
-                head = await read_head(self._reader)
-            finally:
-                idle.cancel()
+        plan = self._planned(head)
+        while await self._answer(plan, head):
+            head = await self._next_head(plan)
             if self._writer.is_closing():
-                break
+                # It has come too late.
+                return
+            plan = self._planned(head)
         self._writer.close()
         await self._writer.wait_closed()
+
+    async def _next_head(self, last: Plan) -> bytes:
+        # A reset takes back what has not been received.
+        reset = last.download < _SURELY_RECEIVED and self._rng.random() < 0.2
+        loop = asyncio.get_running_loop()
+        idle = loop.call_later(self._rng.expovariate(2), self._hang_up, reset)
+        try:
+            return await read_head(self._reader)
+        finally:
+            idle.cancel()
 
     def _planned(self, head: bytes) -> Plan:
         found = re.match(rb"(GET|HEAD|POST) /(\d+) HTTP/1\.1\r\n(?s:.*)X-Number: \2\r\n", head)
@@ -200,10 +210,10 @@ class _Connection:
         self._writer.write(b"rubbish\r\n\r\n")
         await self._reader.read()
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, reset: bool) -> None:
         if self._chaos.calm:
             return
-        if self._rng.random() < 0.2:
+        if reset:
             self._reset()
         self._writer.close()
 

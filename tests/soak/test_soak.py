@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tests.peers.case import Fastcar, PeersTestCase
 from tests.peers.processes import LIMIT
-from tests.soak.clients import Clients
+from tests.soak.clients import PATIENCE, Clients
 from tests.soak.origin import Chaos
 
 SECONDS = float(os.environ.get("FASTCAR_SOAK_SECONDS", "3"))
@@ -27,8 +27,8 @@ OPTIONS = {
     "--max-queue": 120,
     "--queue-timeout": 3,
     "--max-age": 2,
-    "--response-timeout": 2,
-    "--stall-timeout": 2,
+    "--response-timeout": PATIENCE,
+    "--stall-timeout": PATIENCE,
     "--idle-timeout": 1,
 }
 
@@ -48,7 +48,11 @@ class SoakTests(PeersTestCase):
         chaos = Chaos(SEED)
         await chaos.listen(ORIGINS)
         clients = Clients(fastcar.socket, chaos, SEED)
-        descriptors, memory = _descriptors(fastcar), fastcar.resident_kib()
+        client = self.dial(fastcar)
+        client.send(b"GET / HTTP/1.1\r\nHost: fastcar.localhost\r\n\r\n")
+        client.read_message()
+        descriptors, memory = _descriptors(fastcar) - 1, fastcar.resident_kib()
+        client.close()
         try:
             await asyncio.wait_for(clients.run(CLIENTS, SECONDS), SECONDS + LIMIT)
             chaos.calm = True
