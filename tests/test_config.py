@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.checks import option_name
 from fastcar_tw.config import Config, ConfigError, default_ca_dir
+from fastcar_tw.pool.core import PoolLimits
 
 TIMEOUTS = (
     "connect_timeout",
@@ -105,6 +106,17 @@ class DefaultsTests(ConfigCase):
                 "keepalive_timeout": 75.0,
                 "idle_timeout": 120.0,
                 "max_idle_per_origin": 100,
+                "max_connections_per_origin": 128,
+                "max_connections": 1024,
+                "max_queue": 1024,
+                "queue_timeout": 10.0,
+                "max_age": 3600.0,
+                "fail_fast_after": 5,
+                "prewarm": (),
+                "dns_ttl": 30.0,
+                "resolve": (),
+                "proxy": None,
+                "no_proxy": None,
                 "drain_timeout": 10.0,
                 "via": None,
                 "verbose": False,
@@ -361,3 +373,63 @@ class ViaTests(ConfigCase):
         """Anything that could end the field or start a comment is refused."""
         for name in ("", "a b", "a,b", "a\r\nX: y", "a/b", "(c)", "\N{EURO SIGN}"):
             self.assert_refused("via", name, "a token")
+
+
+class PoolTests(ConfigCase):
+    """The limits of the pool."""
+
+    def test_at_least_one(self) -> None:
+        """With no connection at all nothing could be served."""
+        for field in ("max_connections", "max_connections_per_origin"):
+            for value in (0, -1, True, 1.5):
+                self.assert_refused(field, value, "1 or more")
+
+    def test_passed_on(self) -> None:
+        """The pool gets the limits that were configured."""
+        names = [field.name for field in dataclasses.fields(PoolLimits)]
+        values = {name: number for number, name in enumerate(names, 1)}
+        self.assertEqual(dataclasses.asdict(Config(**values).pool_limits), values)  # type: ignore[arg-type]
+
+    def test_prewarm(self) -> None:
+        """An origin to keep warm is a URL without a path, with a count or without."""
+        values = ("http://a.test", "https://[::1]:8443/=100", "HTTPS://b.test=2")
+        self.assertEqual(Config(prewarm=values).prewarm, values)
+        for value in ("a.test", "ftp://a.test", "http://a.test/x", "http://a.test=0", "http://u@a"):
+            error = self.refused(prewarm=(value,))
+            self.assertIn(f"--prewarm: got {value!r}, expected http://HOST[:PORT]", str(error))
+        self.assert_refused("prewarm", "http://a.test", "a list of URLs")
+
+    def test_more_prewarmed_than_allowed(self) -> None:
+        """What is to be kept open must be allowed to be open."""
+        self.refused(prewarm=("http://a.test=101",))
+        error = self.refused(prewarm=("http://a.test=3",), max_connections_per_origin=2)
+        self.assertIn("at most 2, which is --max-connections-per-origin", str(error))
+
+    def test_resolve(self) -> None:
+        """An override is what curl takes."""
+        values = ("a.test:443:192.0.2.1,[2001:db8::1]", "*:80:127.0.0.1")
+        self.assertEqual(Config(resolve=values).resolve, values)
+        error = self.refused(resolve=("a.test:192.0.2.1",))
+        self.assertIn("--resolve: got 'a.test:192.0.2.1', expected HOST:PORT:ADDRESS", str(error))
+
+
+class ProxyTests(ConfigCase):
+    """The proxy to reach origins through."""
+
+    def test_none(self) -> None:
+        """Nothing and the empty text are different: the environment counts, or it does not."""
+        self.assertIsNone(Config().proxy)
+        self.assertEqual(Config(proxy="").proxy, "")
+
+    def test_secret(self) -> None:
+        """No error and no picture of a configuration shows a password."""
+        url = "socks5://me:secret@p.test"
+        self.assertNotIn("secret", repr(Config(proxy=url)))
+        for wrong in (
+            "socks4://me:secret@p.test",
+            "http://me:secret@p.test/x",
+            "http://me:secret@",
+        ):
+            error = self.refused(proxy=wrong)
+            self.assertTrue(str(error).startswith("--proxy: got something else, expected [http|"))
+            self.assertNotIn("secret", f"{error} {error!r} {error.value!r}")

@@ -128,11 +128,18 @@ class ConnectionPool(HTTPConnectionPool):
         @param safe: the request may be sent again; when it may not, an idle connection is asked
             whether it is still alive.
         """
-        connection = None if again else self._take(origin, safe)
-        if connection is not None:
-            waiter.connected(connection)
-        else:
-            self._carry_out(self._core.acquire(origin, waiter, self._now(), again=again))
+        core = self._core
+        now = self._now()
+        while not again:
+            connection = core.take(origin, now)
+            if connection is None:
+                break
+            if safe or not connection.is_stale():
+                waiter.connected(connection)
+                return
+            core.retired(connection, Retired.ENDED)
+            connection.abort()
+        self._carry_out(core.acquire(origin, waiter, now, again=again))
 
     def cancel(self, origin: Origin, waiter: Waiter) -> None:
         """
@@ -323,14 +330,6 @@ class ConnectionPool(HTTPConnectionPool):
         if not self._prewarming and self._prewarmed is not None:
             prewarmed, self._prewarmed = self._prewarmed, None
             prewarmed.callback(None)
-
-    def _take(self, origin: Origin, safe: bool) -> UpstreamConnection | None:
-        while True:
-            connection = self._core.take(origin, self._now())
-            if connection is None or safe or not connection.is_stale():
-                return connection
-            self._core.retired(connection, Retired.ENDED)
-            connection.abort()
 
 
 def _timed_out(result: Any, timeout: float) -> Any:

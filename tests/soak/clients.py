@@ -23,13 +23,14 @@ _EXPECTED = (b"502", b"503", b"504")
 class Clients:
     """So many clients at a time, for a while.
 
-    `outcomes`: how many requests ended in which way; "fair:" before those to which the origin did
+    `under_way`: requests that have not ended. `outcomes`: how many requests ended in which way; "fair:" before those to which the origin did
     no harm. `unlucky`: requests without body and harm that got 502 all the same. `longest`: seconds
     that the slowest request took.
     """
 
     def __init__(self, path: str, chaos: Chaos, seed: int) -> None:
         self.outcomes: Counter[str] = Counter()
+        self.under_way: set[Plan] = set()
         self.unlucky = 0
         self.longest = 0.0
         self.wrong: list[str] = []
@@ -61,7 +62,9 @@ class Clients:
     ) -> bool:
         """Whether the connection may serve another request."""
         started = time.monotonic()
+        self.under_way.add(plan)
         outcome, goes_on = await self._outcome(plan, reader, writer)
+        self.under_way.discard(plan)
         elapsed = time.monotonic() - started
         self.longest = max(self.longest, elapsed)
         if plan.fair and plan.method != b"POST" and outcome.startswith("502"):

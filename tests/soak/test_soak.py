@@ -59,6 +59,8 @@ class SoakTests(PeersTestCase):
             self._report(clients, chaos, fastcar.peak_kib() - memory)
             await _becomes(lambda: chaos.connections, 0)
             await _becomes(lambda: _descriptors(fastcar), descriptors)
+        except asyncio.TimeoutError:
+            self.fail(f"these do not end: {list(clients.under_way)[:5]}; {clients.wrong[:5]}")
         finally:
             chaos.close()
         self._check(clients, chaos)
