@@ -2,7 +2,7 @@
 #
 #   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
-#   make bench ARGS="--quick" | memory | lint | clean
+#   make soak | bench ARGS="--quick" | memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
@@ -16,7 +16,7 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test lint bench memory clean
+.PHONY: help run test soak lint bench memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,10 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(BIN)/python -m twisted.trial $(ARGS) $(TESTS)
+
+# Each of its tests runs for this long instead of a few seconds.
+soak: $(VENV)/.test
+	FASTCAR_SOAK_SECONDS=60 $(BIN)/python -m twisted.trial $(ARGS) tests.soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -23,9 +23,9 @@ _EXPECTED = (b"502", b"503", b"504")
 class Clients:
     """So many clients at a time, for a while.
 
-    `under_way`: requests that have not ended. `outcomes`: how many requests ended in which way; "fair:" before those to which the origin did
-    no harm. `unlucky`: requests without body and harm that got 502 all the same. `longest`: seconds
-    that the slowest request took.
+    `under_way`: requests that have not ended. `outcomes`: how many ended in which way; "fair:"
+    before those to which the origin did no harm. `unlucky`: requests without body and harm that got
+    502 all the same. `longest`: seconds that the slowest request took.
     """
 
     def __init__(self, path: str, chaos: Chaos, seed: int) -> None:
