@@ -24,13 +24,6 @@ def require(program: str, package: str) -> str:
     return found
 
 
-def environ_without_proxies() -> dict[str, str]:
-    """Our environment variables, except those that would send requests to some proxy."""
-    return {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
-    }
-
-
 class Process:
     """A running program.
 
@@ -38,11 +31,11 @@ class Process:
     """
 
     def __init__(self, argv: Sequence[str], folder: str, environ: dict[str, str] | None = None):
-        """Start it in `folder`, with the variables `environ` besides our own without proxies."""
+        """Start it in `folder`, with the variables `environ` besides our own."""
         self._popen = subprocess.Popen(
             argv,
             cwd=folder,
-            env={**environ_without_proxies(), **(environ or {})},
+            env={**os.environ, **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

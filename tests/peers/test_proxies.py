@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tests.peers.case import Fastcar, PeersTestCase, shared
 from tests.peers.certificates import Authority
-from tests.peers.clients import Answer, php
+from tests.peers.clients import Answer, curl, php
 from tests.peers.proxies import ProxyProgram, proxies, proxy_url, tls_before
 from tests.peers.sockets import Message, RawOrigin, answering, echo
 
@@ -225,3 +225,19 @@ class SocksWithAddressesTests(SocksTests):
 
     def expected(self, scheme: str, authority: str, target: str = "/") -> str:
         return authority.replace("localhost", "127.0.0.1")
+
+
+class PrewarmTests(PeersTestCase):
+    """--prewarm through a proxy."""
+
+    def test_tunnels(self) -> None:
+        """Tunnels are open, TLS done, before the first request; which takes one of them."""
+        origin = self.origin(answering(OK), "https")
+        proxy = proxies().tinyproxy
+        options = ("--proxy", proxy.url(), "--prewarm", f"{origin.url}=2")
+        fastcar = self.start_fastcar(*options)
+        asked = [f"CONNECT {origin.authority} HTTP/1.1"] * 2
+        self.assertEqual([each for each in proxy.requests() if f":{origin.port}" in each], asked)
+        answer = curl(fastcar.socket, origin.url, "--cacert", fastcar.ca_file)
+        self.assertEqual((answer.exit_status, answer.body), (0, b"ok"), answer)
+        self.assertEqual(origin.accepted, 2)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 
 from tests.peers.case import Fastcar, PeersTestCase
 from tests.peers.clients import curl
-from tests.peers.processes import LIMIT, environ_without_proxies, require
+from tests.peers.processes import LIMIT, require
 from tests.peers.recorder import Contact, Recorder
 
 
@@ -32,7 +33,7 @@ class ChoiceTestCase(PeersTestCase):
     def curl_chooses(self, url: str, variables: dict[str, str], *options: str) -> list[Contact]:
         """Where curl goes, by itself, for `url`."""
         argv = [require("curl", "curl"), "-q", "-sS", "-k", "--proxy-insecure", *self.resolve]
-        environ = {**environ_without_proxies(), **variables}
+        environ = {**os.environ, **variables}
         argv += ["--max-time", str(LIMIT), *options, url]
         subprocess.run(argv, env=environ, capture_output=True, check=False, timeout=2 * LIMIT)
         return self.take_contacts()

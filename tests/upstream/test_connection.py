@@ -7,8 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
 from fastcar_tw.http.target import Origin
-from fastcar_tw.testing import MemoryReactor, Peer
 from fastcar_tw.pool.stats import Retired
+from fastcar_tw.testing import MemoryReactor, Peer
 from fastcar_tw.upstream.connection import MAX_INTERIM, UpstreamConnection
 
 ORIGIN = Origin("http", "a.test", 80)
