@@ -265,19 +265,24 @@ def check_cert_and_key(cert: str | None, key: str | None) -> None:
         raise ConfigError("cert", cert, error.expected, error.reason) from None
 
 
-def check_prewarm(prewarm: Iterable[str], max_idle: int, max_connections: int) -> None:
+def check_prewarm(
+    prewarm: Iterable[str], max_idle: int, max_per_origin: int, max_connections: int
+) -> None:
     """
     See that connections that are to be kept open may be kept.
 
     @raise ConfigError: if not.
     """
+    total = 0
     for text in prewarm:
         count = parse_prewarm(text).connections
-        for limit, option in (
-            (max_idle, "--max-idle-per-origin"),
-            (max_connections, "--max-connections-per-origin"),
+        total += count
+        for number, limit, option in (
+            (count, max_idle, "--max-idle-per-origin"),
+            (count, max_per_origin, "--max-connections-per-origin"),
+            (total, max_connections, "--max-connections"),
         ):
-            if count > limit:
+            if number > limit:
                 raise ConfigError("prewarm", text, f"at most {limit}, which is {option}")
 
 

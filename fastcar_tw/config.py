@@ -105,7 +105,12 @@ class Config:
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
         check_cert_and_key(self.cert, self.key)
-        check_prewarm(self.prewarm, self.max_idle_per_origin, self.max_connections_per_origin)
+        check_prewarm(
+            self.prewarm,
+            self.max_idle_per_origin,
+            self.max_connections_per_origin,
+            self.max_connections,
+        )
 
     @property
     def ca_directory(self) -> str:

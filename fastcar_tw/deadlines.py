@@ -76,4 +76,5 @@ class Deadlines:
             except Exception:
                 # One object's bug must not end the deadlines of all others.
                 self._log.failure("while ending {item!r}", item=item)
-                self.unwatch(item)
+                if item.deadline <= now:  # it would be the same again
+                    self.unwatch(item)

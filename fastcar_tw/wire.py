@@ -62,6 +62,13 @@ def acknowledge(wire: Wire) -> None:
         now()
 
 
+def input_ended(wire: Wire) -> bool:
+    """
+    Whether the peer has said that it will send no more, though that may not have been told yet.
+    """
+    return getattr(wire, "input_ended", False)
+
+
 def hung_up(wire: Wire) -> bool:
     """
     Whether the peer has closed its connection altogether, and not only its sending half.

@@ -404,6 +404,8 @@ class PoolTests(ConfigCase):
         self.refused(prewarm=("http://a.test=101",))
         error = self.refused(prewarm=("http://a.test=3",), max_connections_per_origin=2)
         self.assertIn("at most 2, which is --max-connections-per-origin", str(error))
+        error = self.refused(prewarm=("http://a.test=3", "http://b.test=3"), max_connections=5)
+        self.assertIn("--prewarm: got 'http://b.test=3', expected at most 5", str(error))
 
     def test_resolve(self) -> None:
         """An override is what curl takes."""

@@ -112,6 +112,20 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual([item.expired_at for item in items], [[1.0]] * 5)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_bug_of_one_that_has_moved_on(self) -> None:
+        """One that has moved its deadline before it failed goes on being watched."""
+
+        class Moving(Item):
+            def expired(self) -> None:
+                super().expired()
+                self.deadline = self.clock.seconds() + 1
+                raise ZeroDivisionError
+
+        item = self.watched(1.0, Moving)
+        self.elapse(3)
+        self.assertEqual(item.expired_at, [1.0, 2.0, 3.0])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
     def test_one_timer(self) -> None:
         """However many are watched, there is one timer."""
         for _ in range(100):

@@ -167,15 +167,15 @@ class DownstreamConnection:
             previous.keeper = None
             previous.close()
 
-    def take_pinned(self, origin: Origin) -> UpstreamConnection | None:
+    def take_pinned(self, origin: Origin, next_hop: Origin) -> UpstreamConnection | None:
         """
-        The pinned connection, if it is to this origin.
+        The pinned connection, if it is to this origin and leads to this next hop.
 
         When it has ended without our being told, this connection ends too, unanswered: as the
         origin would have done to a client of its own, which then begins anew.
         """
         connection = self.pinned
-        if connection is None or self._pinned_origin != origin:
+        if connection is None or (self._pinned_origin, connection.origin) != (origin, next_hop):
             return None
         if self._forwarder.now() < self._pinned_until and not connection.is_stale():
             self.pinned = connection.keeper = None
@@ -193,6 +193,12 @@ class DownstreamConnection:
         """
         self.pinned = None
         self.drain()
+
+    def is_gone(self) -> bool:
+        """
+        The client has closed its connection, which is not told while it is not read.
+        """
+        return self._wire is None or hung_up(self._wire)
 
     def queue(self, data: bytes) -> None:
         """

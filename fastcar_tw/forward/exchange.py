@@ -21,12 +21,13 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
+from fastcar_tw.forward.request_head import head_to_origin, head_to_proxy
 from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import FastcarError, GatewayError
-from fastcar_tw.http.fields import split_list, without_fields
+from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
-from fastcar_tw.routes.connect import proxy_authorization, wanted_credentials
+from fastcar_tw.routes.connect import wanted_credentials
 from fastcar_tw.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from fastcar_tw.forward.forwarder import Forwarder
 
 #: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
-_CONTENT_LENGTH = (b"content-length",)
+_CONTENT_LENGTH = frozenset((b"content-length",))
 
 #: The sides that have ended a tunnel.
 _BY_CLIENT = 1
@@ -106,12 +107,14 @@ class Exchange:
         self._downstream = downstream
         self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
-        self._next_hop = origin if origin.route is None else origin.next_hop
+        # A proxy need not pass an upgrade on (RFC 9110 section 7.8): that takes a tunnel.
+        tunnel = origin.route is None or request.upgrade is not None
+        self._next_hop = origin if tunnel else origin.next_hop
         via = forwarder.via[request.version]
         self._out = [
-            _request_head(request, request.target, via)
+            head_to_origin(request, via)
             if self._next_hop is origin
-            else _request_head_to_proxy(request, via, origin)
+            else head_to_proxy(request, via, origin)
         ]
         self._replay: bytes | None = None
         self._reused = False
@@ -135,7 +138,7 @@ class Exchange:
         The request's head, and what came with it, is there: get a connection.
         """
         self._downstream.deadline = NEVER  # the pool has one
-        connection = self._downstream.take_pinned(self.origin)
+        connection = self._downstream.take_pinned(self.origin, self._next_hop)
         if connection is not None:
             self.pinned = True
             self.connected(connection)
@@ -145,7 +148,7 @@ class Exchange:
         if self._ended:
             return
         self._waiting = True
-        self._forwarder.pool.acquire(self._next_hop, self, safe=self._repeatable())
+        self._forwarder.pool.acquire(self._next_hop, self)
         if self._waiting and not self.request_complete:
             self._downstream.pause_reading()
 
@@ -233,12 +236,28 @@ class Exchange:
 
     # From the pool.
 
+    def is_repeatable(self) -> bool:
+        """
+        The request may be sent again without doing more than once (RFC 9110 section 9.2.2).
+        """
+        request = self.request
+        if request.idempotency_key:
+            return True
+        bodiless = not request.content_length and not request.chunked
+        return bodiless and request.upgrade is None and request.method in IDEMPOTENT_METHODS
+
     def connected(self, connection: UpstreamConnection) -> None:
         """
         A connection is there: send the request.
         """
         if self._ended:
             self._forwarder.pool.release(connection)
+            return
+        if not self.request_complete and self._downstream.is_gone():
+            # Nothing was read while there was no connection, so nobody has told.
+            self._end()
+            self._forwarder.pool.release(connection)
+            self._downstream.abort()
             return
         out = self._out
         data = out[0] if len(out) == 1 else b"".join(out)
@@ -280,7 +299,9 @@ class Exchange:
         A 1xx response: passed on, except to HTTP/1.0 clients (RFC 9110 section 15.2).
         """
         if self.request.version == 11:
-            fields = without_fields(head.fields, _CONTENT_LENGTH)
+            of_proxy = self._next_hop is not self.origin
+            unwanted = _CONTENT_LENGTH | PROXY_FIELDS if of_proxy else _CONTENT_LENGTH
+            fields = without_fields(head.fields, unwanted)
             via = self._forwarder.via[head.version]
             self._downstream.queue(
                 b"HTTP/1.1 %d%b\r\n%b%b\r\n" % (head.status, head.reason, fields, via)
@@ -312,6 +333,9 @@ class Exchange:
                 self.persist = False
         elif head.status == 204 and head.content_length is not None:
             fields = without_fields(fields, _CONTENT_LENGTH)
+        if self._next_hop is not self.origin:
+            fields = without_fields(fields, PROXY_FIELDS)
+            self._named = head.named | PROXY_FIELDS
         if not self.request_complete or (self.pinned and head.close):
             # What the client still sends would have to be read to its end first; and it must not
             # take the next upstream connection for the one it has authenticated.
@@ -377,7 +401,7 @@ class Exchange:
         @param unsent: no byte of the request has left.
         """
         replay = self._replay
-        repeatable = self._reused and self.request_complete and self._repeatable()
+        repeatable = self._reused and self.request_complete and self.is_repeatable()
         if answered or replay is None or not (unsent or repeatable):
             self._end()
             self._fail(error)
@@ -392,7 +416,7 @@ class Exchange:
         self._forwarder.log.info(
             "{what}: sent again on a new connection: {text}", what=self._what(), text=error.text
         )
-        self._forwarder.pool.acquire(self._next_hop, self, again=True)
+        self._forwarder.pool.acquire_again(self._next_hop, self)
 
     # A connection that was upgraded (RFC 9110 section 7.8).
 
@@ -472,13 +496,6 @@ class Exchange:
 
     # Ours.
 
-    def _repeatable(self) -> bool:
-        request = self.request
-        if request.idempotency_key:
-            return True
-        bodiless = not request.content_length and not request.chunked
-        return bodiless and request.upgrade is None and request.method in IDEMPOTENT_METHODS
-
     def _set_deadline(self) -> None:
         config = self._forwarder.config
         waiting_for_response = self.request_complete and not self.responded
@@ -531,28 +548,3 @@ def _offered(wanted: bytes | None, chosen: bytes | None) -> bool:
     return bool(wanted and chosen) and set(split_list(chosen or b"")) <= set(
         split_list(wanted or b"")
     )
-
-
-def _request_head(request: RequestHead, target: bytes, own: bytes) -> bytes:
-    """
-    The head for the origin: fields as they came, our own fields last.
-
-    @param own: our own field lines, besides those about the connection.
-    """
-    if request.chunked:
-        own += b"Transfer-Encoding: chunked\r\n"
-    if request.upgrade is not None:
-        own += b"Connection: upgrade\r\nUpgrade: %b\r\n" % request.upgrade
-    return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (request.method, target, request.fields, own)
-
-
-def _request_head_to_proxy(request: RequestHead, own: bytes, origin: Origin) -> bytes:
-    """
-    The head for a proxy, which is told the origin in the target (RFC 9112 section 3.2.2).
-    """
-    # Section 3.2.4: the asterisk is for the last proxy to write.
-    path = b"" if request.target == b"*" else request.target
-    # What answers a TRACE tells the client what it received (RFC 9110 section 9.3.8).
-    if origin.route is not None and request.method != b"TRACE":
-        own += proxy_authorization(origin.route)
-    return _request_head(request, b"http://%b%b" % (request.host, path), own)

@@ -146,7 +146,7 @@ class Forwarder:
         if origin is None:
             name, port = parse_authority(host, scheme)
             verified = scheme == "http" or self._trust.verifies(name, port)
-            route = self._routes.route(scheme, name, port) if self._routes is not None else None
+            route = self._routes.route(scheme, name) if self._routes is not None else None
             origin = Origin(scheme, name, port, verified, route)
             if len(self._origins) >= MAX_KNOWN_ORIGINS:
                 self._origins.clear()

@@ -5,6 +5,8 @@ The forward service as Twisted starts and stops it.
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import Service
@@ -21,7 +23,7 @@ from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.front import Front
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.target import Origin, ip_literal
-from fastcar_tw.names.lookup import ThreadedLookup
+from fastcar_tw.names.lookup import Lookup, ThreadedLookup
 from fastcar_tw.names.overrides import Overrides, parse_resolve
 from fastcar_tw.names.resolver import Resolver
 from fastcar_tw.routes.selection import Routes
@@ -61,9 +63,12 @@ class ForwardService(Service):
     @ivar forwarder: the running service's shared parts.
     """
 
-    def __init__(self, config: Config, reactor: Any = None) -> None:
+    def __init__(self, config: Config, reactor: Any = None, lookup: Lookup | None = None) -> None:
         """
         @param reactor: the global one unless given.
+        @param lookup: finds the addresses of names, in place of the system's resolver: the place
+            for another one, C{twisted.names} for instance.  Cache and C{config.resolve} stand
+            before it.
         """
         if reactor is None:
             from twisted.internet import reactor
@@ -77,7 +82,7 @@ class ForwardService(Service):
         routes = Routes(config.proxy, config.no_proxy, os.environ)
         self._resolver = Resolver(
             reactor,
-            ThreadedLookup(reactor),
+            lookup or ThreadedLookup(reactor),
             config.dns_ttl,
             Overrides(map(parse_resolve, config.resolve)),
         )
@@ -137,6 +142,7 @@ class ForwardService(Service):
         @return: fires when no client is left.
         """
         super().stopService()
+        self._pool.let_cool()
         port, self._port = self._port, None
         stopped: Deferred[Any] = (
             defer.maybeDeferred(port.stopListening) if port else defer.succeed(None)
@@ -181,25 +187,25 @@ class ForwardService(Service):
             raise
 
     def _prewarm(self) -> None:
-        wanted = [
-            (self.forwarder.origin(each.scheme, each.authority).next_hop, each.connections)
-            for each in map(parse_prewarm, self._config.prewarm)
-        ]
+        wanted: Counter[Origin] = Counter()
+        for each in map(parse_prewarm, self._config.prewarm):
+            # Several origins may share the connections to a proxy.
+            hop = self.forwarder.origin(each.scheme, each.authority).next_hop
+            wanted[hop] += each.connections
         warm = self._pool.prewarm(wanted)
-        if wanted:
-            warm.addCallback(self._log_prewarmed)
-        warm.addCallback(self._became_ready)
+        warm.addCallback(self._became_ready, wanted)
 
-    def _became_ready(self, _: None) -> None:
+    def _became_ready(self, _: None, wanted: Mapping[Origin, int]) -> None:
+        counts = self._pool.stats().origins
+        for origin, number in wanted.items():
+            self.log.info(
+                "prewarmed {origin}: {open} of {wanted} open",
+                origin=str(origin),
+                open=counts[origin].active + counts[origin].idle,
+                wanted=number,
+            )
         if not self.ready.called:  # a service can be started more than once
             self.ready.callback(None)
-
-    def _log_prewarmed(self, _: None) -> None:
-        counts = self._pool.stats().origins
-        for origin, counted in counts.items():
-            self.log.info(
-                "prewarmed {origin}: {count} open", origin=str(origin), count=counted.opened
-            )
 
     def _name_of(self, origin: Origin) -> str | None:
         """
@@ -207,7 +213,7 @@ class ForwardService(Service):
         """
         host, port = origin.peer
         literal = ip_literal(host) is not None
-        return None if literal or self._resolver.is_overridden(host, port) else host.lower()
+        return None if literal or self._resolver.is_overridden(host, port) else host
 
     def _server_contexts(self) -> ServerContexts:
         config = self._config

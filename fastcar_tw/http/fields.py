@@ -29,6 +29,9 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     )
 )
+#: Fields in which a proxy speaks to its own client, in trailers too (RFC 9110 sections 11.7.1 and
+#: 11.7.3).
+PROXY_FIELDS = frozenset((b"proxy-authenticate", b"proxy-authentication-info"))
 REQUEST_FIELDS = special_fields(
     "authorization",
     "connection",

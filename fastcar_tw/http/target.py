@@ -45,7 +45,8 @@ class Origin(NamedTuple):
         """
         Whom a connection for this origin leads to, and the key it is pooled under: the origin
         itself, tunnels included; but an HTTP proxy serves all http origins on the same connections,
-        and is told with each request which one is meant.  It is an origin without host and port.
+        and is told with each request which one is meant (except for upgrades, which take a tunnel).
+        It is an origin without host and port.
         """
         if self.route is None or self.scheme != "http" or not self.route.forwards_http:
             return self

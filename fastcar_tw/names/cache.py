@@ -30,7 +30,8 @@ MAX_STALE = 86400.0
 #: section 3.2 demands 1 at least.
 RETRY_TIME = 1.0
 #: Seconds after a failure in which look-ups take the stale answer without waiting for the query
-#: they cause.  RFC 8767 section 5 would not ask again for as long (failure recheck timer).
+#: they cause, and in which nothing is asked that nobody waits for: RFC 8767 section 5, failure
+#: recheck timer.
 DISTRUST_TIME = 30.0
 #: Names kept; the one not looked up for longest gives way.
 MAX_NAMES = 4096
@@ -69,7 +70,8 @@ class _Known(NamedTuple):
     # The addresses of the last good answer, and for how long they may stand in.
     addresses: tuple[str, ...] = ()
     usable_until: float = 0.0
-    distrust_until: float = 0.0
+    # What is asked before is asked for a waiter, who takes a stale answer at once if there is one.
+    recheck_at: float = 0.0
 
     def stale(self, now: float) -> tuple[str, ...]:
         return self.addresses if now < self.usable_until else ()
@@ -124,7 +126,7 @@ class NameCache(Generic[W]):
         ask = query is None
         if query is None:
             query = self._queries[name] = _Query(known)
-        if query.overdue or now < query.before.distrust_until:
+        if query.overdue or now < query.before.recheck_at:
             stale = query.before.stale(now)
             if stale:
                 return Decision(Answer(stale), ask)
@@ -135,11 +137,13 @@ class NameCache(Generic[W]):
         """
         Nobody waits, but the name is of interest.
 
-        @return: whether to start a query: what is known has expired.  An unknown name is not asked
-            for.
+        @return: whether to start a query: what is known has expired, and not because of a failure
+            just before.  An unknown name is not asked for.
         """
         known = self._known.get(name)
-        if known is None or now < known.fresh_until or name in self._queries:
+        if known is None or name in self._queries:
+            return False
+        if now < max(known.fresh_until, known.recheck_at):
             return False
         self._queries[name] = _Query(known)
         return True
@@ -163,7 +167,8 @@ class NameCache(Generic[W]):
         """
         There is no such name, or it has no address: those known before are wrong now.
         """
-        return self._end(name, _Known(Answer((), reason), now + self._retry_time))
+        known = _Known(Answer((), reason), now + self._retry_time, recheck_at=now + self._ttl)
+        return self._end(name, known)
 
     def failed(self, name: str, reason: str, now: float) -> tuple[Answer, list[W]]:
         """
@@ -174,7 +179,7 @@ class NameCache(Generic[W]):
         known = before._replace(
             answer=Answer(stale) if stale else Answer((), reason),
             fresh_until=now + self._retry_time,
-            distrust_until=now + DISTRUST_TIME,
+            recheck_at=now + DISTRUST_TIME,
         )
         return self._end(name, known)
 

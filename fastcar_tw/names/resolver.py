@@ -15,10 +15,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastcar_tw.names.cache import CLIENT_RESPONSE_TIME, Answer, NameCache
-from fastcar_tw.names.lookup import Lookup, LookupFailedError, NoSuchNameError
+from fastcar_tw.names.lookup import MAX_RUNNING, Lookup, LookupFailedError, NoSuchNameError
 from fastcar_tw.names.overrides import Overrides
 
 __all__ = ["Address", "Resolver"]
+
+#: Queries under way for which nobody waited when they began: a quarter of what look-ups may take.
+MAX_BACKGROUND = MAX_RUNNING // 4
 
 Address = IPv4Address | IPv6Address
 
@@ -48,6 +51,7 @@ class Resolver:
         self._overrides = overrides or Overrides()
         self._cache: NameCache[Deferred[Answer]] = NameCache(ttl)
         self._timers: dict[str, IDelayedCall] = {}
+        self._background: set[str] = set()
         self.on_answer: Callable[[str, frozenset[str]], None] = _tell_nobody
 
     def resolve(self, host: str, port: int) -> Deferred[list[Address]]:
@@ -78,10 +82,13 @@ class Resolver:
     def refresh(self, host: str) -> None:
         """
         Look a name up in the background if it has been looked up before and that answer has
-        expired.
+        expired; not now, if L{MAX_BACKGROUND} others are being looked up so.
         """
+        if len(self._background) >= MAX_BACKGROUND:
+            return
         name = host.lower()
         if self._cache.refresh(name, self._clock.seconds()):
+            self._background.add(name)
             self._ask(name)
 
     def _ask(self, name: str) -> None:
@@ -95,13 +102,13 @@ class Resolver:
         )
 
     def _answered(self, addresses: tuple[str, ...], name: str) -> None:
-        self._stop_timer(name)
+        self._ended(name)
         answer, waiters = self._cache.answered(name, addresses, self._clock.seconds())
         _tell(answer, waiters)
         self.on_answer(name, frozenset(addresses))
 
     def _failed(self, failure: Failure, name: str) -> None:
-        self._stop_timer(name)
+        self._ended(name)
         now = self._clock.seconds()
         reason = str(failure.value)
         if failure.check(NoSuchNameError):
@@ -131,7 +138,8 @@ class Resolver:
                 reason=reason,
             )
 
-    def _stop_timer(self, name: str) -> None:
+    def _ended(self, name: str) -> None:
+        self._background.discard(name)
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()

@@ -99,6 +99,15 @@ class Breaker:
             self._probing = False
             self._backoff.reset()
 
+    def ended(self, probe: bool) -> None:
+        """
+        An attempt has ended without showing anything.
+
+        @param probe: what L{started} returned for it.
+        """
+        if probe:
+            self._probing = False
+
     def failed(self, now: float, probe: bool) -> None:
         """
         An attempt has failed.

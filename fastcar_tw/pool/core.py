@@ -13,9 +13,9 @@ and often faster.
 
 Where no more may be opened for an origin, its requests wait for one that is released.  Where no
 more may be opened at all, the connection that has been idle for longest, whosesoever it is, makes
-room; if none is idle, the next one released does, once the origin that wants it has waited longer
-than the first in line for the one that has it.  So requests are served in the order of their
-arrival between origins too, and none starves.
+room; if none is idle, the next one released does, if the first request that wants it came well
+before the first in line for the one that has it.  So no origin starves, and requests are served
+nearly in the order of their arrival between origins too.
 
 Costs.  Taking and releasing take constant time, whatever else there is.  An origin that waits for
 room is in a heap, ordered by its first request without an attempt: O(log n) in the number of such
@@ -51,6 +51,12 @@ __all__ = [
 
 #: Origins remembered for their numbers' sake, at least.
 MAX_DISUSED = 1024
+#: Seconds by which a request must have come before those of an origin that has a connection, to
+#: have it closed for its sake.  Without, a pool that many origins fill opens a connection for
+#: almost every request, which costs more time than is evened out.
+HANDOVER_DELAY = 0.25
+#: Seconds below which the life of a connection that was to be kept open counts as a failure.
+SHORT_LIFE = 10.0
 #: Places of requests that are sent again come before all others.
 _BEFORE_ALL = -(1 << 62)
 
@@ -205,23 +211,22 @@ class PoolCore(Generic[K, C, W]):
         """
         A request wants a connection.
 
-        @param again: it was sent before, on a connection that has failed; it gets a new one.
+        @param again: it had one that has failed; it gets a new one, before all others.
         """
         decisions: list[Decision[W, C, K]] = []
         lane = self._lane(key)
-        if again:
-            lane.tally.retried += 1
-        else:
+        if not again:
             connection = self._take_usable(lane, now, decisions)
             if connection is not None:
                 decisions.append(Assign(waiter, connection))
                 return decisions
         self._stand_in_line(lane, waiter, now, again)
         self._settle(lane, now, decisions)
-        place = self._queue.get(waiter)
-        # Those for which room is being made hardly wait.
-        if place is not None and len(self._queue) - self._leaving > self.limits.max_queue:
-            self._refuse_queued(place, Refusal.QUEUE_FULL, decisions)
+        if not again and waiter in self._queue:
+            # Those for which room is being made hardly wait.
+            waiting = len(self._queue) - min(self._leaving, self._wanting)
+            if waiting > self.limits.max_queue:
+                self._refuse_queued(self._queue[waiter], Refusal.QUEUE_FULL, decisions)
         return decisions
 
     def cancel(self, key: K, waiter: W) -> None:
@@ -261,7 +266,6 @@ class PoolCore(Generic[K, C, W]):
         lane.open.add(connection)
         lane.tally.opened += 1
         lane.breaker.succeeded()
-        lane.warm_backoff.reset()
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
         lane.error = None
@@ -277,12 +281,13 @@ class PoolCore(Generic[K, C, W]):
         return decisions
 
     def open_failed(
-        self, attempt: Attempt[K, C, W], error: object, now: float
+        self, attempt: Attempt[K, C, W], error: object, now: float, *, blamed: bool = True
     ) -> Sequence[Decision[W, C, K]]:
         """
         An attempt has failed.
 
         @param error: why; it is told to those who are refused because of it.
+        @param blamed: it counts as a failure of the origin, which is left alone after some.
         """
         decisions: list[Decision[W, C, K]] = []
         lane = attempt.lane
@@ -290,9 +295,11 @@ class PoolCore(Generic[K, C, W]):
         self._total -= 1
         lane.tally.failed += 1
         lane.error = error
-        lane.breaker.failed(now, attempt.probe)
-        if lane.warm and now >= lane.warm_from:
-            lane.warm_from = now + lane.warm_backoff.next()
+        self._cool_down(lane, now)
+        if blamed:
+            lane.breaker.failed(now, attempt.probe)
+        else:
+            lane.breaker.ended(attempt.probe)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
             decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
@@ -335,11 +342,31 @@ class PoolCore(Generic[K, C, W]):
         lane.leaving -= 1
         self._leaving -= 1
         self._total -= 1
+        if lane.warm:
+            if now - connection.retire_at + self.limits.max_age < SHORT_LIFE:
+                self._cool_down(lane, now)
+            else:
+                lane.warm_backoff.reset()
         if not self._queue:
             return _NONE
         decisions: list[Decision[W, C, K]] = []
         self._settle(lane, now, decisions)
         return decisions
+
+    def found_dead(self, connection: C) -> None:
+        """
+        A connection that was taken, or assigned, turns out to have ended: it was not reused.
+        """
+        lane: Lane[K, C, W] | None = connection.lane
+        if lane is not None:
+            lane.tally.reused -= 1
+            self.retired(connection, Retired.ENDED)
+
+    def count_retry(self, key: K) -> None:
+        """
+        A request is sent again; L{acquire} follows.
+        """
+        self._lane(key).tally.retried += 1
 
     def condemn(self, connection: C, why: Retired) -> Sequence[Decision[W, C, K]]:
         """
@@ -353,12 +380,22 @@ class PoolCore(Generic[K, C, W]):
 
     def keep_warm(self, key: K, count: int) -> None:
         """
-        Keep some connections to an origin open, in use or idle, from the next L{tick} on.
+        Keep some connections to an origin open, in use or idle, from the next L{tick} on.  Said
+        twice, the larger number counts.
         """
         lane = self._lane(key)
         if not lane.warm:
             self._warm.append(lane)
-        lane.warm = count
+        lane.warm = max(count, lane.warm)
+
+    def let_cool(self) -> None:
+        """
+        Keep no connections open any more for which nothing asks.
+        """
+        for lane in self._warm:
+            lane.warm = 0
+            lane.warm_from = 0.0
+        self._warm.clear()
 
     def tick(self, now: float) -> Sequence[Decision[W, C, K]]:
         """
@@ -373,6 +410,8 @@ class PoolCore(Generic[K, C, W]):
             self._warm_up(lane, now, decisions)
         if len(self._lanes) > MAX_DISUSED:
             self._forget(now)
+        if len(self._listed) > len(self._queue):
+            self._unlist()
         return decisions
 
     def clear(self) -> Sequence[Decision[W, C, K]]:
@@ -426,6 +465,7 @@ class PoolCore(Generic[K, C, W]):
             self._close(connection, self._overdue(connection, now), decisions)
         elif lane.line and not self._others_first(lane, now):
             lane.tally.reused += 1
+            connection.fresh = False
             self._serve_line(lane, connection, decisions)
         elif lane.line or self._is_room_wanted():
             self._close(connection, Retired.EVICTED, decisions)
@@ -606,6 +646,13 @@ class PoolCore(Generic[K, C, W]):
             self._begin(lane, None, decisions)
             self._recount(lane, now)
 
+    def _cool_down(self, lane: Lane[K, C, W], now: float) -> None:
+        """
+        Something went wrong: keep nothing warm for a while.
+        """
+        if lane.warm and now >= lane.warm_from:
+            lane.warm_from = now + lane.warm_backoff.next()
+
     def _list(self, lane: Lane[K, C, W]) -> None:
         first = lane.first_queued()
         if first is not None and (lane.listed is None or first.number < lane.listed):
@@ -633,6 +680,16 @@ class PoolCore(Generic[K, C, W]):
                 return lane
         return None
 
+    def _unlist(self) -> None:
+        """
+        Drop the lanes that want nothing any more.
+        """
+        for _, lane in self._listed:
+            lane.listed = None
+        self._listed.clear()
+        for place in self._queue.values():
+            self._list(place.lane)
+
     def _recount(self, lane: Lane[K, C, W], now: float) -> None:
         """
         Keep C{wanting}, of the lane and in all, up to date.
@@ -644,11 +701,14 @@ class PoolCore(Generic[K, C, W]):
         self._wanting += wanting - lane.wanting
         lane.wanting = wanting
 
-    def _is_room_wanted(self) -> bool:
+    def _is_room_wanted(self, spared: int = 0) -> bool:
         """
         More is wanted than will have room when all have closed that are about to.
+
+        @param spared: how many of those that want room do not count.
         """
-        return self._wanting > self._leaving + self.limits.max_connections - self._total
+        room = self._leaving + self.limits.max_connections - self._total
+        return self._wanting - spared > room
 
     def _others_first(self, lane: Lane[K, C, W], now: float) -> bool:
         """
@@ -656,9 +716,14 @@ class PoolCore(Generic[K, C, W]):
         """
         if self._lacks_room_for_fresh(lane):
             return True
-        other = self._first_listed(now) if self._is_room_wanted() else None
+        # Of this lane only those count for whom this connection is of no use.
+        spared = max(lane.wanting - len(lane.fresh_queued), 0)
+        other = self._first_listed(now) if self._is_room_wanted(spared) else None
         place = None if other is None else other.first_queued()
-        return place is not None and place.number < next(iter(lane.line.values())).number
+        if place is None:
+            return False
+        first = next(iter(lane.line.values()))
+        return place.fresh or place.deadline + HANDOVER_DELAY < first.deadline
 
     def _lacks_room_for_fresh(self, lane: Lane[K, C, W]) -> bool:
         """

@@ -28,7 +28,7 @@ class Handshake(Protocol):
     The client's side of opening one tunnel, without I/O.
 
     @ivar done: the tunnel is open.
-    @ivar leftover: what arrived behind the handshake: the first bytes from the tunnel.
+    @ivar leftover: what arrived behind the handshake in the same read.
     """
 
     done: bool

@@ -53,7 +53,7 @@ class Routes:
         told = ", ".join(f"{scheme}: {proxy}" for scheme, proxy in self._proxies.items())
         return f"<Routes {told}>"
 
-    def route(self, scheme: str, host: str, port: int) -> Proxy | None:
+    def route(self, scheme: str, host: str) -> Proxy | None:
         """
         The proxy for an origin, None when it is reached directly.
 

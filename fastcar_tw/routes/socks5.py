@@ -74,25 +74,34 @@ def decode_message(data: bytes) -> tuple[int, str, int, int] | None:
         incomplete.  The host of a reply may be empty.
     @raise MessageFormatError: it is none, whatever follows.
     """
-    if data[:1] and data[0] != VERSION:
-        raise MessageFormatError(f"expected version {VERSION}, got {data[0]}")
-    if len(data) < 5:
-        if len(data) == 4:
-            _check_address_type(data[3])
+    size = _size(data)
+    if size is None or len(data) < size:
         return None
     kind = data[3]
-    _check_address_type(kind)
-    start = 5 if kind == _NAME else 4
-    end = start + (data[4] if kind == _NAME else _SIZES[kind])
-    if len(data) < end + 2:
+    host = _decode_host(kind, data[5 if kind == _NAME else 4 : size - 2])
+    return data[1], host, int.from_bytes(data[size - 2 : size], "big"), size
+
+
+def _size(data: bytes) -> int | None:
+    """
+    The size of the message that begins so, None while that is not known.
+
+    @raise MessageFormatError: it is none, whatever follows.
+    """
+    _check_version(data, VERSION)
+    if len(data) < 4:
         return None
-    host = _decode_host(kind, data[start:end])
-    return data[1], host, int.from_bytes(data[end : end + 2], "big"), end + 2
-
-
-def _check_address_type(kind: int) -> None:
-    if kind not in (_IPV4, _NAME, _IPV6):
+    kind = data[3]
+    if kind == _NAME:
+        return 7 + data[4] if len(data) > 4 else None
+    if kind not in _SIZES:
         raise MessageFormatError(f"unknown address type {kind}")
+    return 6 + _SIZES[kind]
+
+
+def _check_version(data: bytes, version: int) -> None:
+    if data and data[0] != version:
+        raise MessageFormatError(f"expected version {version}, got {data[0]}")
 
 
 def _decode_host(kind: int, packed: bytes) -> str:
@@ -178,13 +187,15 @@ class SOCKS5Handshake:
 
     def _reply(self) -> bytes:
         buffer = self._buffer
-        message = decode_message(buffer)
-        # Some say no more than that when they refuse.
+        _check_version(buffer, VERSION)
+        # Some say no more than that when they refuse, or nothing sensible.
         if len(buffer) > 1 and buffer[1] != SUCCEEDED:
             raise _refusal(buffer[1])
-        if message is not None:
+        # Where the proxy has connected from does not matter.
+        size = _size(buffer)
+        if size is not None and len(buffer) >= size:
             self.done = True
-            self.leftover = buffer[message[3] :]
+            self.leftover = buffer[size:]
             self._buffer = b""
         return b""
 
@@ -193,8 +204,7 @@ class SOCKS5Handshake:
         Take a reply that is a version and a code, when it is complete.
         """
         buffer = self._buffer
-        if buffer[:1] and buffer[0] != version:
-            raise MessageFormatError(f"expected version {version}, got {buffer[0]}")
+        _check_version(buffer, version)
         if len(buffer) < 2:
             return None
         self._buffer = buffer[2:]

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import (
@@ -25,6 +24,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.http.target import ip_literal
+from fastcar_tw.names.families import interleaved
+from fastcar_tw.names.resolver import Address
 from fastcar_tw.routes.handshake import Handshake, HandshakeError
 from fastcar_tw.routes.proxy import Proxy
 from fastcar_tw.routes.socks5 import SOCKS5Handshake
@@ -34,7 +35,7 @@ from fastcar_tw.wire import Wire, acknowledge
 MAX_ADDRESSES = 4
 
 #: Gives a name's addresses in the order of preference; fails with C{DNSLookupError}.
-Resolve = Callable[[str, int], "Deferred[list[IPv4Address | IPv6Address]]"]
+Resolve = Callable[[str, int], "Deferred[list[Address]]"]
 
 
 class ProxyUnreachableError(Exception):
@@ -117,7 +118,7 @@ class ResolvedTunnelEndpoint:
         hosts = [self._host]
         if ip_literal(self._host) is None:
             addresses = yield self._resolve(self._host, self._port)
-            hosts = [address.host for address in addresses[:MAX_ADDRESSES]]
+            hosts = [address.host for address in interleaved(addresses)[:MAX_ADDRESSES]]
         first: Exception = DNSLookupError(f"no address found for {self._host}")
         for number, host in enumerate(hosts):
             try:
@@ -185,7 +186,11 @@ class _Opening:
             return
         if reply:
             wire.write(reply)
-        if self._handshake.done:
+        if self._handshake.leftover:
+            # What it would answer has not been asked: neither in HTTP nor in TLS do servers begin.
+            reason = "sent bytes before it was asked"
+            self._fail(Failure(HandshakeError(reason, "http_protocol_error")))
+        elif self._handshake.done:
             self._hand_over(wire)
         else:
             acknowledge(wire)
@@ -209,12 +214,8 @@ class _Opening:
 
     def _hand_over(self, wire: Wire) -> None:
         self._wire = None
-        above = self._above
-        wire.protocol = above
-        above.makeConnection(wire)
-        self._ready.callback(above)
-        if self._handshake.leftover:
-            above.dataReceived(self._handshake.leftover)
+        self._above.makeConnection(wire)
+        self._ready.callback(self._above)
 
     def _closed(self) -> None:
         reason = "closed the connection instead of opening a tunnel"

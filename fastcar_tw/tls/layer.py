@@ -32,9 +32,12 @@ class TLSLayer:
 
     @ivar protocol: what speaks inside; None until L{handshaken} has set it.
     @ivar machine: the TLS state.
+    @cvar peer_begins: the peer may speak before it has been spoken to: clients do, servers do not.
     """
 
     __slots__ = ("_ended", "_shaken", "_unasked", "machine", "protocol", "transport")
+
+    peer_begins = True
 
     def __init__(self, machine: TLSMachine) -> None:
         self.machine = machine
@@ -74,6 +77,10 @@ class TLSLayer:
         self._write_outgoing()
         if not self._shaken:
             if not machine.ready:
+                return
+            if plaintext and not self.peer_begins:
+                # It would be taken for an answer to what is about to be sent.
+                self._end(Failure(TLSError("the peer sent data before it was asked")))
                 return
             self._shaken = True
             self.handshaken()
@@ -149,6 +156,13 @@ class TLSLayer:
         Of the transport: bytes of ciphertext taken by the kernel.
         """
         return self.transport.bytes_sent if self.transport is not None else 0
+
+    @property
+    def input_ended(self) -> bool:
+        """
+        The peer has sent close_notify, perhaps behind data that is being handled just now.
+        """
+        return self.machine.closed
 
     @property
     def unsent(self) -> int:

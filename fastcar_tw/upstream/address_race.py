@@ -8,7 +8,6 @@ are common among containers.
 
 from __future__ import annotations
 
-from itertools import chain, zip_longest
 from typing import Any, Protocol
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,6 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.http.target import ip_literal
+from fastcar_tw.names.families import interleaved
 from fastcar_tw.names.resolver import Address
 
 #: Seconds before the next address is tried beside those that have not answered: RFC 8305 section 5.
@@ -157,13 +157,3 @@ class AddressRace:
         if self._next_start is not None and self._next_start.active():
             self._next_start.cancel()
         self._next_start = None
-
-
-def interleaved(addresses: list[Address]) -> list[Address]:
-    """
-    The addresses with the families taking turns, the resolver's favourite first (RFC 8305 section
-    4).
-    """
-    first = [a for a in addresses if type(a) is type(addresses[0])]
-    other = [a for a in addresses if type(a) is not type(addresses[0])]
-    return [a for a in chain.from_iterable(zip_longest(first, other)) if a is not None]

@@ -25,7 +25,7 @@ from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.lane import PooledConnection
 from fastcar_tw.pool.stats import Retired
-from fastcar_tw.wire import Wire, acknowledge
+from fastcar_tw.wire import Wire, acknowledge, input_ended
 
 #: Interim responses in front of one response; more is an attack.
 MAX_INTERIM = 32
@@ -223,7 +223,7 @@ class UpstreamConnection(PooledConnection):
         has not got round to telling: asked before a request that could not be sent again.
         """
         wire = self._wire
-        if wire is None:
+        if wire is None or input_ended(wire):
             return True
         try:
             wire.getHandle().recv(1, socket.MSG_PEEK)

@@ -132,6 +132,8 @@ class TLSClientLayer(TLSLayer):
 
     __slots__ = ("_above", "_ready")
 
+    peer_begins = False
+
     def __init__(self, machine: TLSMachine, above: Any, ready: Deferred[IProtocol]) -> None:
         super().__init__(machine)
         self._above = above

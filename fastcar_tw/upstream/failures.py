@@ -58,7 +58,8 @@ def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
             kind = "tls_alert_received"
         return GatewayError(502, kind, f"{where}: {reason.reason}")
     if isinstance(reason, HandshakeError):
-        return GatewayError(502, reason.proxy_status, f"{where}: the proxy {reason.reason}")
+        status = 504 if reason.proxy_status == "connection_timeout" else 502
+        return GatewayError(status, reason.proxy_status, f"{where}: the proxy {reason.reason}")
     for kind_of, status, proxy_status, words in _FAILURES:
         if isinstance(reason, kind_of):
             if kind_of is error.DNSLookupError and reason.args:

@@ -10,7 +10,7 @@ then is done after what it had decided before.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
@@ -41,6 +41,10 @@ from fastcar_tw.upstream.failures import connect_error
 
 #: Seconds between two looks for what has taken too long, at most.
 SWEEP_INTERVAL = 1.0
+#: Seconds between two looks for names to look up again, however short their answers are kept.
+REFRESH_INTERVAL = 5.0
+#: Failures that come at once and stay: there is no use in leaving the proxy alone.
+_REFUSED_BY_PROXY = ("http_request_denied", "proxy_configuration_error")
 #: Seconds a connection may take to send its last bytes.
 MAX_LEAVING = 30.0
 
@@ -49,6 +53,12 @@ class Waiter(TypingProtocol):
     """
     Who wants a connection.
     """
+
+    def is_repeatable(self) -> bool:
+        """
+        The request may be sent again.  One that may not is given a connection that has served
+        before only after that was asked whether it is still alive.
+        """
 
     def connected(self, connection: UpstreamConnection) -> None:
         """
@@ -103,7 +113,8 @@ class ConnectionPool(HTTPConnectionPool):
         # Retired but not closed, and until when they may take; in that order.
         self._leaving: dict[UpstreamConnection, float] = {}
         self._closing: dict[UpstreamConnection, Deferred[None]] = {}
-        self._given: IStreamClientEndpoint | None = None
+        self._aborting = False
+        self._refresh_at = 0.0
         self._prewarming: set[Attempt[Any, Any, Any]] = set()
         self._prewarmed: Deferred[None] | None = None
 
@@ -118,28 +129,28 @@ class ConnectionPool(HTTPConnectionPool):
 
     # For exchanges.
 
-    def acquire(
-        self, origin: Origin, waiter: Waiter, *, again: bool = False, safe: bool = True
-    ) -> None:
+    def acquire(self, origin: Origin, waiter: Waiter) -> None:
         """
         Get a connection for a waiter: at once when one is idle, else as soon as one is there.
-
-        @param again: the request was sent before, and gets a new connection.
-        @param safe: the request may be sent again; when it may not, an idle connection is asked
-            whether it is still alive.
         """
         core = self._core
         now = self._now()
-        while not again:
-            connection = core.take(origin, now)
-            if connection is None:
-                break
-            if safe or not connection.is_stale():
+        connection = core.take(origin, now)
+        while connection is not None:
+            if waiter.is_repeatable() or not connection.is_stale():
                 waiter.connected(connection)
                 return
-            core.retired(connection, Retired.ENDED)
+            core.found_dead(connection)
             connection.abort()
-        self._carry_out(core.acquire(origin, waiter, now, again=again))
+            connection = core.take(origin, now)
+        self._carry_out(core.acquire(origin, waiter, now))
+
+    def acquire_again(self, origin: Origin, waiter: Waiter) -> None:
+        """
+        Get a connection for a waiter whose request was sent before: a new one, before all others.
+        """
+        self._core.count_retry(origin)
+        self._carry_out(self._core.acquire(origin, waiter, self._now(), again=True))
 
     def cancel(self, origin: Origin, waiter: Waiter) -> None:
         """
@@ -149,14 +160,14 @@ class ConnectionPool(HTTPConnectionPool):
 
     # For the service.
 
-    def prewarm(self, wanted: Iterable[tuple[Origin, int]]) -> Deferred[None]:
+    def prewarm(self, wanted: Mapping[Origin, int]) -> Deferred[None]:
         """
         Keep connections open from now on.
 
         @param wanted: to whom, and how many.
         @return: fires when each has been opened or has failed for the first time.
         """
-        for origin, count in wanted:
+        for origin, count in wanted.items():
             self._core.keep_warm(origin, count)
         decisions = self._core.tick(self._now())
         self._prewarming = {each.attempt for each in decisions if isinstance(each, Open)}
@@ -167,6 +178,12 @@ class ConnectionPool(HTTPConnectionPool):
         self._carry_out(decisions)
         return prewarmed
 
+    def let_cool(self) -> None:
+        """
+        Keep no connections open any more for which nothing asks; see L{prewarm}.
+        """
+        self._core.let_cool()
+
     def expired(self) -> None:
         """
         Time to look for what has taken too long; see L{fastcar_tw.deadlines.Expiring}.
@@ -174,7 +191,9 @@ class ConnectionPool(HTTPConnectionPool):
         now = self._now()
         self.deadline = now + self._sweep_interval
         self._carry_out(self._core.tick(now))
-        self.watch.refresh()
+        if now >= self._refresh_at:
+            self._refresh_at = now + REFRESH_INTERVAL
+            self.watch.refresh()
         for connection, until in list(self._leaving.items()):
             if until > now:
                 break
@@ -190,9 +209,12 @@ class ConnectionPool(HTTPConnectionPool):
         """
         End every connection at once, those that are being opened too.
         """
+        self._aborting = True
+        self._prewarmed = None
         while self._connecting:  # one that ends may let another begin
             for connecting in list(self._connecting.values()):
                 connecting.cancel()
+        self._aborting = False
         for connection in list(self._open):
             connection.abort()
         for connection in list(self._leaving):
@@ -232,15 +254,14 @@ class ConnectionPool(HTTPConnectionPool):
         self, key: Origin, endpoint: IStreamClientEndpoint
     ) -> Deferred[UpstreamConnection]:
         """
-        An idle connection for a key, or a new one: over the given endpoint, if the limits let it be
-        opened at once.
+        An idle connection for a key, or a new one as soon as the limits let it be opened.
 
+        @param endpoint: is not used: the pool knows how its origins are reached, and that what it
+            connects is ready for requests.
         @return: fails with L{GatewayError}.
         """
-        waiter = _DeferredWaiter()
-        self._given = endpoint
-        self.acquire(key, waiter, safe=False)
-        self._given = None
+        waiter = _DeferredWaiter(lambda waiter: self.cancel(key, waiter))
+        self.acquire(key, waiter)
         return waiter.result
 
     def closeCachedConnections(self) -> Deferred[None]:
@@ -257,7 +278,8 @@ class ConnectionPool(HTTPConnectionPool):
                 self._closing[decision.connection] = closed
                 closing.append(closed)
         self._carry_out(decisions)
-        return DeferredList(closing).addCallback(lambda _: None)
+        # Whoever loses patience cancels them.
+        return DeferredList(closing, consumeErrors=True).addCallback(lambda _: None)
 
     # What the core has decided.
 
@@ -271,17 +293,24 @@ class ConnectionPool(HTTPConnectionPool):
             try:
                 _HANDLERS[type(decision)](self, decision)
             except Exception:
-                # One request's bug must not cost the others their connections.
                 self._log.failure("while carrying out {decision!r}", decision=decision)
         self._busy = False
 
     def _assign(self, decision: Assign[Waiter, UpstreamConnection]) -> None:
-        connection = decision.connection
-        if connection.leaving or connection.lane is None:
-            # What was done since it was decided has ended it.
-            self.acquire(connection.origin, decision.waiter)
-        else:
-            decision.waiter.connected(connection)
+        connection, waiter = decision.connection, decision.waiter
+        if not connection.fresh and not waiter.is_repeatable() and connection.is_stale():
+            # Its last response was its last, and only that was read yet.
+            self._core.found_dead(connection)
+            connection.abort()
+            origin = connection.origin
+            self._carry_out(self._core.acquire(origin, waiter, self._now(), again=True))
+            return
+        try:
+            waiter.connected(connection)
+        except Exception:
+            # One request's bug must not cost the others a connection.
+            self._log.failure("while giving {waiter!r} a connection", waiter=waiter)
+            connection.abort()
 
     def _close(self, decision: Close[UpstreamConnection]) -> None:
         decision.connection.close()
@@ -304,8 +333,7 @@ class ConnectionPool(HTTPConnectionPool):
         )
 
     def _connect(self, origin: Origin) -> Deferred[Any]:
-        endpoint = self._given or self._endpoint_for(origin)
-        return endpoint.connect(_ConnectionFactory(origin, self))
+        return self._endpoint_for(origin).connect(_ConnectionFactory(origin, self))
 
     def _opened(
         self,
@@ -321,7 +349,9 @@ class ConnectionPool(HTTPConnectionPool):
         self, failure: Failure, attempt: Attempt[Origin, UpstreamConnection, Waiter]
     ) -> None:
         error = cast(GatewayError, failure.value)
-        self._carry_out(self._core.open_failed(attempt, error, self._now()))
+        blamed = not self._aborting and error.proxy_status not in _REFUSED_BY_PROXY
+        decisions = self._core.open_failed(attempt, error, self._now(), blamed=blamed)
+        self._carry_out(decisions)
         self._attempt_ended(attempt)
 
     def _attempt_ended(self, attempt: Attempt[Origin, UpstreamConnection, Waiter]) -> None:
@@ -365,8 +395,11 @@ class _DeferredWaiter:
     Waits for whoever called L{ConnectionPool.getConnection}.
     """
 
-    def __init__(self) -> None:
-        self.result: Deferred[UpstreamConnection] = Deferred()
+    def __init__(self, cancel: Callable[[_DeferredWaiter], None]) -> None:
+        self.result: Deferred[UpstreamConnection] = Deferred(lambda _: cancel(self))
+
+    def is_repeatable(self) -> bool:
+        return False
 
     def connected(self, connection: UpstreamConnection) -> None:
         self.result.callback(connection)

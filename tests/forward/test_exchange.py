@@ -423,13 +423,14 @@ class ClientAbortTests(ProxyTestCase):
 
     def test_while_waiting_with_a_body_under_way(self) -> None:
         """A client that leaves in its request while a connection is being opened is noticed when
-        it is there, and the origin sees no whole request."""
+        it is there: the origin sees nothing of the request, and the connection is kept."""
         self.proxy.accepting = False
         self.client.send(POST[:-2])
         self.client.close()
         self.proxy.connects[0].accept()
-        self.assertTrue(self.origin.closed)
+        self.assertEqual((self.origin.received, self.origin.closed), (b"", False))
         self.assertEqual(len(self.proxy.forwarder.clients), 0)
+        self.assertEqual(self.proxy.pool.stats().total.idle, 1)
 
     def test_in_its_request(self) -> None:
         """The origin's connection is broken off: what it has is no whole request."""

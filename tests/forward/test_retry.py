@@ -224,6 +224,34 @@ class UnsentTests(ProxyTestCase):
         origin.close()
         self.assertEqual(self.origin.received, POST)
 
+    def lost_before_its_use(self, asked: bytes) -> None:
+        """A request whose new connection ends before anything can be written to it."""
+        self.proxy.accepting = False
+        self.client.send(asked)
+        [connect] = self.proxy.connects
+        protocol = connect._factory.buildProtocol(None)  # type: ignore[arg-type]
+        peer = Peer(self.proxy.reactor, protocol, origin=connect.origin)
+        self.proxy.reactor.peers.remove(peer)
+        peer._socket.close()
+        connect._result.callback(protocol)
+        self.proxy.reactor.settle()
+
+    def test_on_a_first_use(self) -> None:
+        """That the connection is new does not matter."""
+        self.lost_before_its_use(POST)
+        self.proxy.connects[1].accept()
+        self.assertEqual(self.origin.received, POST)
+        self.origin.send(OK)
+        self.assertEqual(self.client.received, OK)
+        self.assertEqual(self.proxy.pool.stats().total.retried, 1)
+
+    def test_body_under_way(self) -> None:
+        """Nor that the client has not sent all of it yet."""
+        self.lost_before_its_use(POST[:-2])
+        self.client.send(POST[-2:])
+        self.proxy.connects[1].accept()
+        self.assertEqual(self.origin.received, POST)
+
     def test_post_of_which_something_was_sent(self) -> None:
         """A POST of which a part was sent is not."""
         origin = self.fill()
@@ -287,6 +315,42 @@ class StaleTests(ProxyTestCase):
         self.proxy.reactor.settle()
         self.assertIsNot(self.origin, stale)
         self.assertEqual(self.origin.received, POST)
+
+    def in_line(self) -> tuple[Peer, Peer]:
+        """A connection whose origin answers one request and then ends it, which is read at the same
+        time as the response; and a client whose POST has waited for that connection."""
+        self.start(max_connections_per_origin=1)
+        self.client.send(GET)
+        waiting = self.proxy.client()
+        waiting.send(POST)
+        origin = self.origin
+        origin.unsent += OK
+        origin.end()
+        return origin, waiting
+
+    def test_in_line(self) -> None:
+        """A POST that has waited for a connection is not written to one that has been ended."""
+        first, waiting = self.in_line()
+        self.assertEqual(first.take(), GET)
+        self.assertEqual(self.origin.take(), POST)
+        self.origin.send(OK)
+        self.assertEqual(waiting.received, OK)
+        total = self.proxy.pool.stats().total
+        self.assertEqual((total.opened, total.reused, total.retried), (2, 0, 0))
+
+    def test_in_line_tls(self) -> None:
+        """Inside TLS too, where the end may have been read with the response."""
+        self.start(max_connections_per_origin=1)
+        busy, waiting = self.proxy.tls_client(), self.proxy.tls_client()
+        busy.send(GET)
+        waiting.send(POST)
+        first = self.origin
+        assert first.machine is not None
+        first.unsent += first.machine.send(OK)
+        first.end()
+        self.assertEqual(busy.received, OK)
+        self.assertEqual(first.take(), GET)
+        self.assertEqual(self.origin.take(), POST)
 
     def test_many(self) -> None:
         """All that are stale are passed over."""

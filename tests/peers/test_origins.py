@@ -45,7 +45,7 @@ class PrewarmTests(PeersTestCase):
         fastcar = self.start_fastcar("--prewarm", f"{origin.url}=2")
         for _ in range(2):
             self.assertTrue(opened.acquire(timeout=LIMIT))
-        fastcar.logs(f"prewarmed https://{origin.authority}: 2 open")
+        fastcar.logs(f"prewarmed https://{origin.authority}: 2 of 2 open")
         for _ in range(3):
             answer = curl(
                 fastcar.socket, origin.url, "--cacert", fastcar.ca_file, "--data", "there?"

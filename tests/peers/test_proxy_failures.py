@@ -230,8 +230,9 @@ class OddProxyTests(FailureTestCase):
 
     def test_length_of_a_tunnel(self) -> None:
         """Content-Length and Transfer-Encoding mean nothing in it (RFC 9110 section 9.3.6)."""
-        for field in (b"Content-Length: 5", b"Transfer-Encoding: chunked"):
-            answer, _ = self.connect_through(b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n")
+        length, coding = b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"
+        for fields in (length, coding, length + coding, length + b"Content-Length: 6\r\n"):
+            answer, _ = self.connect_through(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
             self.assertEqual((answer.exit_status, answer.body), (0, b"ok"), answer)
 
     def test_any_success(self) -> None:

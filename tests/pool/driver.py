@@ -11,8 +11,8 @@ from fastcar_tw.pool.core import (
     Close,
     Decision,
     Open,
-    PooledConnection,
     PoolCore,
+    PooledConnection,
     PoolLimits,
     Refusal,
     Refuse,
@@ -73,7 +73,7 @@ class Driver:
         self.assigned: dict[str, Connection] = {}
         self.opening: list[PoolAttempt] = []
         self.closing: list[Connection] = []
-        self.refused: dict[str, Refuse[str]] = {}
+        self.refused: dict[str, Refuse[str, str]] = {}
         self._names = 0
 
     def acquire(self, key: str, *waiters: str, again: bool = False) -> None:
@@ -94,11 +94,13 @@ class Driver:
         self._perform(self.core.opened(attempt, connection, self.now))
         return connection
 
-    def fail(self, attempt: PoolAttempt | None = None, error: object = "refused") -> None:
+    def fail(
+        self, attempt: PoolAttempt | None = None, error: object = "refused", *, blamed: bool = True
+    ) -> None:
         """An attempt, the oldest if none is given, comes to nothing."""
         attempt = self.opening[0] if attempt is None else attempt
         self.opening.remove(attempt)
-        self._perform(self.core.open_failed(attempt, error, self.now))
+        self._perform(self.core.open_failed(attempt, error, self.now, blamed=blamed))
 
     def connect(self, key: str, count: int = 1) -> list[Connection]:
         """New connections to an origin for which nobody waits, in use."""
@@ -163,6 +165,6 @@ class Driver:
                     self.opening.append(attempt)
                 case Close(connection):
                     self.closing.append(connection)
-                case Refuse(waiter):
+                case Refuse(waiter=waiter):
                     assert waiter not in self.refused
                     self.refused[waiter] = decision

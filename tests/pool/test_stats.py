@@ -79,11 +79,24 @@ class StatsTests(SynchronousTestCase):
         pool.wait(10)
         self.assertEqual(pool.counts("a").refused, 2)
 
-    def test_retried(self) -> None:
-        """Requests that are sent again are counted."""
+    def test_found_dead(self) -> None:
+        """A connection that was taken and turns out to have ended was not reused."""
         pool = Driver()
-        pool.acquire("a", "1", "2", again=True)
-        self.assertEqual(pool.counts("a").retried, 2)
+        pool.idle("a")
+        connection = pool.core.take("a", pool.now)
+        assert connection is not None
+        pool.core.found_dead(connection)
+        seen = pool.counts("a")
+        self.assertEqual((seen.reused, seen.retired), (0, {Retired.ENDED: 1}))
+        self.assertEqual((seen.active, seen.leaving), (0, 1))
+
+    def test_retried(self) -> None:
+        """Requests that are sent again are counted when told: not all that come again were sent."""
+        pool = Driver()
+        pool.acquire("a", "1", again=True)
+        self.assertEqual(pool.counts("a").retried, 0)
+        pool.core.count_retry("a")
+        self.assertEqual(pool.counts("a").retried, 1)
 
     def test_retired(self) -> None:
         """What serves no more is counted once, by the first reason."""

@@ -123,8 +123,8 @@ class RoutesTests(SynchronousTestCase):
     ) -> None:
         """a.test is reached through these proxies."""
         routes = Routes(proxy, no_proxy, environ)
-        for scheme, port, expected in (("http", 80, http), ("https", 443, https)):
-            chosen = routes.route(scheme, "a.test", port)
+        for scheme, expected in (("http", http), ("https", https)):
+            chosen = routes.route(scheme, "a.test")
             self.assertEqual(None if chosen is None else str(chosen), expected, environ)
 
     def test_none(self) -> None:
@@ -173,7 +173,7 @@ class RoutesTests(SynchronousTestCase):
             (None, {**variables, "no_proxy": ""}, None),
             (None, {"all_proxy": P, "no_proxy": "a.test", "NO_PROXY": "b.test"}, None),
         ):
-            chosen = Routes(None, option, environ).route("http", "a.test", 80)
+            chosen = Routes(None, option, environ).route("http", "a.test")
             self.assertEqual(None if chosen is None else str(chosen), expected, environ)
 
     def test_errors_name_the_variable(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,9 +24,14 @@ A = Origin("http", "a.test", 80)
 class Waiter:
     """Keeps what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, repeatable: bool = True) -> None:
         self.connection: UpstreamConnection | None = None
+        self._repeatable = repeatable
         self.error: GatewayError | None = None
+
+    def is_repeatable(self) -> bool:
+        """As was said."""
+        return self._repeatable
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Keep it."""
@@ -60,8 +65,8 @@ class PoolTestCase(SynchronousTestCase):
 
     def acquire(self, origin: Origin = A, fresh: bool = False, safe: bool = True) -> Waiter:
         """Ask for a connection."""
-        waiter = Waiter()
-        self.pool.acquire(origin, waiter, again=fresh, safe=safe)
+        waiter = Waiter(safe)
+        (self.pool.acquire_again if fresh else self.pool.acquire)(origin, waiter)
         return waiter
 
     def opened(self, origin: Origin = A) -> UpstreamConnection:
@@ -384,7 +389,8 @@ class DecisionTests(PoolTestCase):
         self.pool.acquire(A, Broken())
         self.pool.release(busy)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        other = self.acquire(Origin("http", "b.test", 80))
+        other = self.acquire()
+        self.proxy.reactor.settle()
         self.proxy.connects[-1].accept()
         self.assertIsNotNone(other.connection)
 
@@ -452,11 +458,11 @@ class AddressTests(PoolTestCase):
     def test_looked_up_again(self) -> None:
         """The names of origins are looked up again while there are connections to them."""
         self.pool.release(self.opened())
-        self.proxy.elapse(1.5)
-        self.assertEqual(set(self.asked), {"a.test"})
+        self.proxy.elapse(12)
+        self.assertIn(self.asked, (["a.test"] * 2, ["a.test"] * 3))
         self.proxy.origins[0].close()
         self.asked.clear()
-        self.proxy.elapse(3)
+        self.proxy.elapse(12)
         self.assertEqual(self.asked, [])
 
 
@@ -465,7 +471,7 @@ class PrewarmTests(PoolTestCase):
 
     def test_from_the_start(self) -> None:
         """They are opened at once; the first outcome of each is waited for."""
-        ready = self.pool.prewarm([(A, 2)])
+        ready = self.pool.prewarm({A: 2})
         self.assertEqual(len(self.proxy.connects), 2)
         self.proxy.connects[0].accept()
         self.assertNoResult(ready)
@@ -475,21 +481,21 @@ class PrewarmTests(PoolTestCase):
 
     def test_none(self) -> None:
         """With none to open it is ready at once."""
-        self.successResultOf(self.pool.prewarm([]))
+        self.successResultOf(self.pool.prewarm({}))
 
     def test_tls_is_done(self) -> None:
         """One to an https origin counts when its certificate is verified."""
-        ready = self.pool.prewarm([(Origin("https", "a.test", 443), 1)])
+        ready = self.pool.prewarm({Origin("https", "a.test", 443): 1})
         self.proxy.connects[0].accept()
         self.successResultOf(ready)
         self.state(0, 1)
 
     def test_after_loss(self) -> None:
         """One that is lost is replaced."""
-        self.pool.prewarm([(A, 1)])
+        self.pool.prewarm({A: 1})
         self.proxy.connects[0].accept()
         self.proxy.origins[0].close()
-        self.proxy.elapse(1.5)
+        self.proxy.elapse(2.5)
         self.proxy.connects[1].accept()
         self.state(0, 1)
 
@@ -497,7 +503,7 @@ class PrewarmTests(PoolTestCase):
         """While the origin cannot be reached, it is tried less and less often."""
         self.start(Config(fail_fast_after=0))
         self.proxy.accepting = False
-        self.pool.prewarm([(A, 3)])
+        self.pool.prewarm({A: 3})
         for _ in range(240):
             self.proxy.elapse(0.5)
             for connect in self.proxy.connects:
@@ -523,6 +529,24 @@ class StatsTests(PoolTestCase):
         self.assertEqual((a_counts.active, a_counts.opened, a_counts.reused), (1, 1, 1))
         self.assertEqual((b_counts.opening, b_counts.waiting, b_counts.failed), (1, 1, 1))
         self.assertEqual((stats.total.active, stats.total.opening, stats.total.idle), (1, 1, 0))
+
+    def test_found_dead(self) -> None:
+        """A connection that turns out to have ended was not reused."""
+        self.pool.release(self.opened())
+        peer = self.proxy.origins[0]
+        peer._socket.close()
+        self.proxy.reactor.peers.remove(peer)
+        self.acquire(safe=False)
+        total = self.pool.stats().total
+        self.assertEqual((total.reused, total.retired), (0, {Retired.ENDED: 1}))
+
+    def test_aborted_attempts(self) -> None:
+        """Attempts that the pool gives up when it is aborted do not count against the origin."""
+        self.start(Config(fail_fast_after=1))
+        self.acquire()
+        self.pool.abort()
+        self.assertFalse(self.acquire().served)
+        self.state(0, 0, 1, 1)
 
     def test_reasons(self) -> None:
         """Every connection that goes has a reason."""
@@ -636,6 +660,14 @@ class ContractTests(PoolTestCase):
         connection = self.opened()
         self.pool.release(connection)
         self.assertIs(self.successResultOf(self.endpoint()), connection)
+
+    def test_cancelled(self) -> None:
+        """Who has cancelled leaves the line, and what comes serves others."""
+        got = self.endpoint()
+        got.cancel()
+        self.failureResultOf(got, CancelledError)
+        self.proxy.connects[0].accept()
+        self.state(0, 1)
 
     def test_get_fails(self) -> None:
         """It fails with the reason."""
