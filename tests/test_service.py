@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
@@ -21,7 +21,9 @@ from fastcar_tw.config import Config
 from fastcar_tw.downstream import socketfile
 from fastcar_tw.downstream.socketfile import SocketInUseError, SocketPathError
 from fastcar_tw.forward.service import ForwardService
+from fastcar_tw.names.lookup import Lookup
 from fastcar_tw.options import Options
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.service import CommandLineService, makeService
 from tests.forward.support import OK, answer, logged
 from tests.transport.harness import HalfCloseRecorder, Recorder
@@ -57,15 +59,15 @@ class ServiceTestCase(TestCase):
         ca_dir = os.path.join(self.directory, "ca")
         return Config(unix=self.path, ca_dir=ca_dir, **options)
 
-    def service(self, **options: Any) -> ForwardService:
+    def service(self, lookup: Lookup | None = None, **options: Any) -> ForwardService:
         """A service that is stopped after the test."""
-        service = ForwardService(self.config(**options))
+        service = ForwardService(self.config(**options), lookup=lookup)
         self.addCleanup(lambda: service.stopService() if service.running else None)
         return service
 
-    def start(self, **options: Any) -> ForwardService:
+    def start(self, lookup: Lookup | None = None, **options: Any) -> ForwardService:
         """A service that runs."""
-        service = self.service(**options)
+        service = self.service(lookup, **options)
         service.privilegedStartService()
         service.startService()
         return service
@@ -297,6 +299,87 @@ class StopTests(ServiceTestCase):
         client, origin = yield self.ask()
         origin.transport.write(OK)
         yield client.gets(len(OK))
+
+
+class OneAddress:
+    """
+    A look-up that finds one address for every name.
+
+    @ivar address: that.
+    """
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1"
+
+    def start(self, host: str) -> Deferred[tuple[str, ...]]:
+        """Find it."""
+        return succeed((self.address,))
+
+
+class NamesTests(ServiceTestCase):
+    """Names whose addresses change, seen from outside."""
+
+    #: Those that make the service look around every 50 ms.
+    QUICK: dict[str, Any] = {"dns_ttl": 0.01, "queue_timeout": 0.2}
+
+    def setUp(self) -> None:
+        """Have a look-up."""
+        super().setUp()
+        self.lookup = OneAddress()
+
+    def listen(self, address: str, port: int = 0) -> tuple[Origin, int]:
+        """Have an origin at an address."""
+        origin = Origin()
+        listening = REACTOR.listenTCP(port, origin, interface=address)
+        self.addCleanup(listening.stopListening)
+        return origin, listening.getHost().port
+
+    @inlineCallbacks
+    def fetch(self, client: Any, port: int, origin: Origin) -> Any:
+        """Have a request for a.test answered by an origin; return the connection it came on."""
+        asked = b"GET / HTTP/1.1\r\nHost: a.test:%d\r\n\r\n" % port
+        before = sum(len(each.received) for each in origin.connections)
+        client.transport.write(asked)
+        while sum(len(each.received) for each in origin.connections) < before + len(asked):
+            yield _turn()
+        connection: Any = origin.connections[-1]
+        answered = len(client.received) + len(OK)
+        connection.transport.write(OK)
+        yield client.gets(answered)
+        return connection
+
+    @inlineCallbacks
+    def test_moved(self) -> Any:
+        """When its name has another address, the idle connection to an origin is closed, and the
+        next request goes to the new address."""
+        service = self.start(self.lookup, **self.QUICK)
+        old, port = self.listen("127.0.0.1")
+        new, _ = self.listen("127.0.0.2", port)
+        client = yield self.connect()
+        first = yield self.fetch(client, port, old)
+        again = yield self.fetch(client, port, old)
+        self.assertIs(again, first)
+        self.lookup.address = "127.0.0.2"
+        yield over(first)
+        self.assertEqual(service.forwarder.pool.stats().total.retired[Retired.ADDRESS], 1)
+        yield self.fetch(client, port, new)
+
+    @inlineCallbacks
+    def test_overridden(self) -> Any:
+        """What the name's other addresses are does not concern a connection to an address that
+        the operator has given."""
+        pinned, port = self.listen("127.0.0.1")
+        other, other_port = self.listen("127.0.0.1")
+        resolve = (f"a.test:{port}:127.0.0.1",)
+        service = self.start(self.lookup, resolve=resolve, **self.QUICK)
+        client = yield self.connect()
+        first = yield self.fetch(client, port, pinned)
+        looked_up = yield self.fetch(client, other_port, other)
+        self.lookup.address = "127.0.0.2"
+        yield over(looked_up)
+        again = yield self.fetch(client, port, pinned)
+        self.assertIs(again, first)
+        self.assertEqual(service.forwarder.pool.stats().total.retired[Retired.ADDRESS], 1)
 
 
 class CommandLineTests(ServiceTestCase):

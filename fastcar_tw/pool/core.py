@@ -246,7 +246,8 @@ class PoolCore(Generic[K, C, W]):
         A connection is ready for its next request.
         """
         lane: Lane[K, C, W] | None = connection.lane
-        assert lane is not None
+        if lane is None or connection.leaving:
+            return _NONE  # it has ended since it was assigned
         if lane.line or lane.fresh_queued or self._wanting:
             decisions: list[Decision[W, C, K]] = []
             self._employ(lane, connection, now, decisions)

@@ -196,6 +196,35 @@ class RefreshTests(CacheTestCase):
         self.assertEqual(self.look_up(32.0), WAIT)
         self.assertEqual(self.cache.answered("a.test", NEW, 33.0), (Answer(NEW), ["w"]))
 
+    def test_after_a_failure(self) -> None:
+        """When the resolver has failed it is left alone for a while (RFC 8767 section 5, failure
+        recheck timer), however short the time to live."""
+        for ttl in (30.0, 5.0):
+            self.cache = NameCache(ttl)
+            self.learn()
+            for now in (100.0, 100.0 + DISTRUST_TIME):
+                self.assertTrue(self.cache.refresh("a.test", now))
+                self.cache.failed("a.test", "broken", now)
+                self.assertFalse(self.cache.refresh("a.test", now + DISTRUST_TIME - 0.1))
+
+    def test_look_up_after_a_failed_refresh(self) -> None:
+        """Who needs the name does not wait for that: it is asked for, and the old answer used."""
+        self.learn()
+        self.cache.refresh("a.test", 30.0)
+        self.cache.failed("a.test", "broken", 30.0)
+        self.assertEqual(self.look_up(30.0 + RETRY_TIME), Decision(Answer(OLD), True))
+
+    def test_missing(self) -> None:
+        """A name that does not exist is asked for again once in a time to live; who needs it has
+        it asked for earlier."""
+        self.learn()
+        self.cache.refresh("a.test", 30.0)
+        self.cache.missing("a.test", "gone", 30.0)
+        self.assertFalse(self.cache.refresh("a.test", 59.9))
+        self.assertEqual(self.look_up(30.0 + RETRY_TIME), WAIT_AND_ASK)
+        self.cache.missing("a.test", "gone", 32.0)
+        self.assertTrue(self.cache.refresh("a.test", 62.0))
+
 
 class BoundTests(SynchronousTestCase):
     """How much is kept."""

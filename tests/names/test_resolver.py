@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.names.cache import CLIENT_RESPONSE_TIME
 from fastcar_tw.names.lookup import LookupFailedError, NoSuchNameError
 from fastcar_tw.names.overrides import Overrides, parse_resolve
-from fastcar_tw.names.resolver import Address, Resolver
+from fastcar_tw.names.resolver import MAX_BACKGROUND, Address, Resolver
 
 
 class FakeLookup:
@@ -272,12 +272,51 @@ class NewsTests(ResolverTestCase):
         self.resolver.refresh("a.test")
         self.assertEqual(len(self.lookup.asked), 1)
         self.clock.advance(30)
-        self.resolver.refresh("A.test")
         self.resolver.refresh("a.test")
+        self.resolver.refresh("A.test")
         self.assertEqual(self.lookup.asked, ["a.test"] * 2)
         self.lookup.answer("a.test", "192.0.2.2")
         self.assertEqual(self.told[1:], [("a.test", frozenset({"192.0.2.2"}))])
         self.assertEqual(self.addresses(self.resolve()), ["192.0.2.2"])
+
+    def test_failed_refresh(self) -> None:
+        """When that fails nobody is told, and the log is silent; it is not tried every second."""
+        self.learn()
+        self.clock.advance(30)
+        with capturedLogs() as events:
+            self.resolver.refresh("a.test")
+            self.clock.advance(CLIENT_RESPONSE_TIME)
+            self.lookup.fail("a.test", LookupFailedError("Temporary failure"))
+            for _ in range(29):
+                self.clock.advance(1)
+                self.resolver.refresh("a.test")
+        self.assertEqual(events, [])
+        self.assertEqual(self.lookup.asked, ["a.test"] * 2)
+        self.assertEqual(len(self.told), 1)
+        self.assertEqual(self.addresses(self.resolve()), ["192.0.2.1"])
+
+    def test_many_refreshes(self) -> None:
+        """Names in the background leave most of the look-ups that may run to those who wait."""
+        names = [f"{number}.test" for number in range(MAX_BACKGROUND + 1)]
+        for name in names:
+            self.resolve(name)
+            self.lookup.answer(name, "192.0.2.1")
+        self.clock.advance(30)
+        self.lookup.asked.clear()
+        for name in names:
+            self.resolver.refresh(name)
+        self.assertEqual(self.lookup.asked, names[:-1])
+        self.resolve("wanted.test")
+        self.assertEqual(self.lookup.asked.pop(), "wanted.test")
+        for end in (
+            lambda: self.lookup.answer(names[0], "192.0.2.1"),
+            lambda: self.lookup.fail(names[1], NoSuchNameError("gone")),
+        ):
+            end()
+            self.resolver.refresh(names[-1])
+            self.assertEqual(self.lookup.asked.pop(), names[-1])
+            self.lookup.answer(names[-1], "192.0.2.1")
+            self.clock.advance(30)
 
     def test_refresh_of_nothing(self) -> None:
         """A name that was never looked up is not refreshed."""

@@ -15,9 +15,10 @@ from tests.peers.case import Fastcar, PeersTestCase, shared
 from tests.peers.certificates import Authority
 from tests.peers.clients import Answer, curl, php
 from tests.peers.proxies import ProxyProgram, proxies, proxy_url, tls_before
-from tests.peers.sockets import Message, RawOrigin, answering, echo
+from tests.peers.sockets import Message, Peer, RawOrigin, answering, echo, field_values
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SWITCH = b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 @functools.cache
@@ -118,6 +119,34 @@ class HTTPProxyTests(PeersTestCase):
                 answer = self.curl(origin.url, option, argument, "-H", "Expect:", data=body)
                 self.assertEqual((answer.exit_status, answer.status), (0, 200), answer.error)
                 self.assertEqual(answer.body, body)
+
+    def test_upgrade(self) -> None:
+        """An upgrade is between client and origin, of either scheme: the proxy gives a tunnel."""
+
+        def script(peer: Peer) -> None:
+            head = peer.read_head()
+            heads.put(head)
+            peer.send(SWITCH + b"hello")
+            peer.send(peer.read(5)[::-1])
+            peer.read_to_end()
+
+        heads: Queue[bytes] = Queue()
+        for scheme in ("http", "https"):
+            origin = self.origin(script, scheme)
+            client = self.dial(self.fastcar)
+            client.send(
+                b"GET %bchat HTTP/1.1\r\nHost: %b\r\nConnection: upgrade\r\n"
+                b"Upgrade: websocket\r\n\r\n" % (origin.url.encode(), origin.authority.encode())
+            )
+            self.assertEqual(client.read_head(), SWITCH)
+            self.assertEqual(client.read(5), b"hello")
+            client.send(b"abcde")
+            self.assertEqual(client.read(5), b"edcba")
+            head = heads.get_nowait()
+            self.assertTrue(head.startswith(b"GET /chat HTTP/1.1\r\n"), head)
+            self.assertEqual(field_values(head, b"Upgrade"), [b"websocket"])
+            self.assertEqual(field_values(head, b"Proxy-Authorization"), [])
+            self.assertEqual(self.asked(origin), [self.expected("https", origin.authority)])
 
     def test_php_processes_share_a_tunnel(self) -> None:
         """PHP processes after each other go through one tunnel to an https origin."""

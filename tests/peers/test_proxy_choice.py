@@ -230,7 +230,7 @@ class URLTests(ChoiceTestCase):
         )
 
     def test_path(self) -> None:
-        """A path is ignored, as is the case of the scheme."""
+        """A slash behind the port is ignored, as is the case of the scheme."""
         self.check({"all_proxy": "HTTP://{a}/"}, {HTTP: "a absolute", HTTPS: "a connect"})
 
     def test_https(self) -> None:

@@ -348,6 +348,7 @@ class FairnessTests(SynchronousTestCase):
         (released,) = pool.connect("a")
         pool.acquire("a", "a1")
         pool.acquire("b", "b1")
+        pool.wait(1)
         pool.acquire("a", "a2")
         pool.release(released)
         self.assertIs(pool.assigned["a1"], released)
@@ -587,6 +588,17 @@ class AgeTests(SynchronousTestCase):
         pool.core.retired(connection, Retired.ENDED)
         pool.acquire("a", "1")
         self.assertEqual((pool.assigned, pool.opening_for), ({}, ["a"]))
+
+    def test_ended_before_release(self) -> None:
+        """What has ended in the meantime is not idle after its release, nor given to anyone."""
+        for end in (lambda pool, each: pool.core.retired(each, Retired.ENDED), Driver.end):
+            pool = Driver(max_connections=2)
+            ended, _ = pool.connect("a", 2)
+            end(pool, ended)
+            pool.acquire("b", "1", "2")
+            pool.acquire("a", "3")
+            pool.release(ended)
+            self.assertEqual((pool.assigned, pool.closing, pool.counts("a").idle), ({}, [], 0))
 
     def test_clear(self) -> None:
         """All idle connections can be closed, and only those."""

@@ -44,7 +44,7 @@ from .driver import Connection, Core, PoolAttempt, PoolDecision
 LOST = (Retired.ENDED, Retired.BROKEN, Retired.TAKEN)
 KEYS = ("a", "b", "c")
 #: How many sequences a usual run tries.
-USUAL = 200
+USUAL = 150
 FULL = Refusal.QUEUE_FULL
 _T = TypeVar("_T")
 
@@ -69,7 +69,7 @@ ways = st.lists(
 )
 several = st.lists(picks, min_size=1, max_size=5)
 #: What happens most of the time, often enough for connections to be idle and requests to wait.
-DAILY = ["acquire", "acquire", "take", "take", "again", "succeed", "succeed", "succeed", "release", "release", "release", "release", "finish", "finish"]
+DAILY = 2 * ("acquire", "take") + ("again",) + 3 * ("succeed", "release", "finish")
 daily = st.lists(st.tuples(st.sampled_from(DAILY), keys, picks), min_size=3, max_size=20)
 
 
@@ -150,6 +150,19 @@ class PoolMachine(RuleBasedStateMachine):
                 self.finish([pick])
             else:
                 self.arrive(key, [act])
+
+    @rule()
+    def evening(self) -> None:
+        """What can be brought to an end is."""
+        for attempt in list(self.attempts):
+            self.opened(attempt)
+            self.check()
+        for connection in self.of(State.ACTIVE):
+            self.released(connection)
+            self.check()
+        for connection in self.of(State.LEAVING):
+            self.closed(connection)
+            self.check()
 
     @rule(key=keys, ways=ways)
     def arrive(self, key: str, ways: list[str]) -> None:
@@ -259,6 +272,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.leaves(connection, act)
             self.core.retired(connection, act)
             self.core.retired(connection, Retired.CLOSED)  # what is said first counts
+            assert not self.core.release(connection, self.now)
 
     @precondition(lambda self: self.attempts)
     @rule(picks=several)
@@ -359,6 +373,7 @@ class PoolMachine(RuleBasedStateMachine):
         assert known.key == request.key, "another origin's"
         assert known.state in (State.FREE, State.IDLE), "in use, or leaving"
         assert connection.condemned is None, "condemned"
+        assert known.old_at > self.now, "too old"
         if request.again:
             assert known.state is State.FREE, "not new"
             assert not known.served, "not new"
@@ -383,15 +398,25 @@ class PoolMachine(RuleBasedStateMachine):
         """A connection serves no more; the core counts why, if the model does not know."""
         known = self.connections[connection]
         assert known.state is not State.LEAVING, "closed twice"
+        assert why is not None or known.state is not State.ACTIVE, "closed in use"
+        why = why or self.why_closed(connection)
         if known.state is State.IDLE:
             self.idle.remove(connection)
-        assert why is not None or known.state is not State.ACTIVE, "closed in use"
         known.state = State.LEAVING
-        self.past[known.key].retired[why or self.why_closed(known.key)] += 1
+        self.past[known.key].retired[why] += 1
 
-    def why_closed(self, key: str) -> Retired:
-        """The reason the core has counted once more than the model, checked in the end."""
+    def why_closed(self, connection: Connection) -> Retired:
+        """
+        What the core has counted more than the model: if it is one reason only, who goes first is
+        the one idle for longest; of several any will do, for in the end the numbers are compared.
+        """
+        key = self.connections[connection].key
         more = self.lane(key).tally.retired - self.past[key].retired
+        idle = self.connections[connection].state is State.IDLE
+        if idle and more.keys() == {Retired.EVICTED}:
+            assert connection in (self.idle[0], self.idle_of(key)[0]), "not the oldest"
+        if more.keys() == {Retired.SURPLUS}:
+            assert connection is self.idle_of(key)[0], "not the oldest"
         return next(iter(more))
 
     def closed(self, connection: Connection) -> None:
@@ -489,7 +514,7 @@ class PoolMachine(RuleBasedStateMachine):
         if sum(map(self.wanted, others)) + min(self.wanted(key), len(again)) <= room:
             return math.inf
         competing = [each for other in others for each in self.queued(other)]
-        if any(each.again for each in competing + again):
+        if any(each.again for each in competing) or (again and self.wanted(key)):
             return -math.inf
         return min(each.since for each in competing) + HANDOVER_DELAY
 
@@ -595,12 +620,7 @@ class PoolMachine(RuleBasedStateMachine):
         while remaining():
             rounds += 1
             assert rounds < 1000, f"still there: {remaining()}"
-            for attempt in list(self.attempts):
-                self.opened(attempt)
-            for connection in self.of(State.ACTIVE):
-                self.released(connection)
-            for connection in self.of(State.LEAVING):
-                self.closed(connection)
+            self.evening()
             if not self.waiting and self.idle:
                 self.clear()
             self.check()

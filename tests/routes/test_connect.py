@@ -81,6 +81,15 @@ class ConnectTests(SynchronousTestCase):
                 self.assertTrue(handshake.done, response)
                 self.assertEqual(handshake.leftover, b"\x16\x03\x01")
 
+    def test_interim_cut_anywhere(self) -> None:
+        """An interim response longer than the final one, cut into two pieces anywhere."""
+        whole = b"HTTP/1.1 103 Hints\r\nLink: " + b"x" * 100 + b"\r\n\r\n" + OPEN
+        for size in range(len(whole)):
+            handshake = ConnectHandshake(PLAIN, "a.test", 443)
+            run(handshake, [whole[:size], whole[size:]])
+            self.assertTrue(handshake.done, size)
+            self.assertEqual(handshake.leftover, b"")
+
     def test_truncated(self) -> None:
         """Until the head is complete the tunnel is not open."""
         for response in OPENING:

@@ -136,10 +136,92 @@ class SharingTests(RoutesTestCase):
         other.send(request(host=b"b.test"))
         self.assertEqual(len(self.proxy.connects), 1)
         other.close()
+        self.assertEqual(self.proxy.pool.stats().total.waiting, 0)
         self.origin.take()
         self.origin.send(OK)
         self.assertEqual(self.origin.received, b"")
         self.exchange(request(host=b"c.test"))
+
+
+class UpgradeTests(RoutesTestCase):
+    """A proxy need not pass an upgrade on: it gets a tunnel (RFC 9110 section 7.8)."""
+
+    url = "http://user:secret@p.test"
+    ASK = request(b"/chat", b"Connection: upgrade", b"Upgrade: websocket")
+    SWITCH = response(b"101 Switching Protocols", b"Connection: upgrade", b"Upgrade: websocket")
+    CONNECT = b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test:80\r\n" + BASIC + b"\r\n"
+
+    def test_tunnel(self) -> None:
+        """The origin gets the request as it came, without our credentials, and the connection is
+        the client's."""
+        for url in (self.url, "https://user:secret@p.test"):
+            self.start(url=url)
+            self.client.send(self.ASK)
+            self.assertEqual(self.origin.received, self.CONNECT)
+            origin = self.open_tunnel(tls=False)
+            self.assertEqual(origin.take(), self.ASK)
+            origin.send(self.SWITCH + b"hello")
+            self.assertEqual(self.client.take(), self.SWITCH + b"hello")
+            self.client.send(b"bytes")
+            self.assertEqual(origin.take(), b"bytes")
+
+    def test_refused(self) -> None:
+        """A tunnel whose origin does not switch is kept for the next upgrade; all else still goes
+        through the proxy."""
+        self.client.send(self.ASK)
+        origin = self.open_tunnel(tls=False)
+        origin.take()
+        origin.send(OK)
+        self.assertEqual(self.client.take(), OK)
+        self.assertTrue(self.exchange()[0].startswith(b"GET http://a.test/ "))
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.client.send(self.ASK)
+        self.assertEqual(origin.take(), self.ASK)
+
+    def test_authenticated_connection(self) -> None:
+        """An authenticated connection to the proxy is no tunnel, and no tunnel such a
+        connection."""
+        sign_in = request(b"/", b"Authorization: NTLM x")
+        self.exchange(sign_in)
+        self.client.send(self.ASK)
+        self.assertEqual(self.origin.received, self.CONNECT)
+        tunnel = self.open_tunnel(tls=False)
+        self.assertEqual(tunnel.take(), self.ASK)
+        tunnel.send(OK)
+        self.client.take()
+        self.client.send(self.ASK.replace(b"\r\n\r\n", b"\r\nAuthorization: NTLM x\r\n\r\n"))
+        tunnel.take()
+        tunnel.send(OK)
+        self.client.take()
+        self.client.send(GET)
+        self.assertEqual(tunnel.received, b"")
+
+
+class ResponseTests(RoutesTestCase):
+    """What a proxy says."""
+
+    FIELDS = (b"Proxy-Authenticate: Basic realm=x", b"Proxy-Authentication-Info: nextnonce=y")
+
+    def test_fields_for_us(self) -> None:
+        """What it says to its own client, which is fastcar, goes no further (RFC 9110 sections
+        11.7.1 and 11.7.3): not in interim responses, heads and trailers."""
+        rest = b"X: y", b"WWW-Authenticate: Basic"
+        interim, final = b"103 Hints", b"401 Who"
+        chunked = (*rest, b"Transfer-Encoding: chunked")
+        trailers = (
+            b"0\r\n" + b"".join(b"%b\r\n" % line for line in (*self.FIELDS, rest[0])) + b"\r\n"
+        )
+        said = response(interim, *self.FIELDS, *rest)
+        said += response(final, *self.FIELDS, *chunked, body=trailers)
+        expected = response(interim, *rest)
+        expected += response(final, *chunked, body=b"0\r\nX: y\r\n\r\n")
+        self.assertEqual(self.exchange(answered=said)[1], expected)
+
+    def test_fields_of_an_origin(self) -> None:
+        """Where there is no proxy they pass, as any other field does."""
+        said = response(b"200 OK", *self.FIELDS, b"Content-Length: 0")
+        asked = request(host=b"direct.test")
+        self.assertEqual(self.exchange(asked, said)[1], said)
 
 
 class AuthenticatedConnectionTests(RoutesTestCase):

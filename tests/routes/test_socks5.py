@@ -182,10 +182,19 @@ class HandshakeTests(SynchronousTestCase):
             9: ("refused with the unknown code 9", "destination_unavailable", True),
         }
         for code, told in expected.items():
-            for reply in (BOUND, BOUND[:2]):
+            for reply in (BOUND, BOUND[:2], b"\x05\0\0\0\0\0", b"\x05\0\0\x03\x01\xff\0\0"):
                 error = self.refused("\0", b"\x05\x00", b"\x05%c" % code + reply[2:])
                 got = (error.reason, error.proxy_status, error.other_address)
                 self.assertEqual(got, told)
+
+    def test_odd_bound_address(self) -> None:
+        """What the proxy says of itself in a success does not matter, only how long it is."""
+        for bound in (b"\x03\x00\x00\x00", b"\x03\x02\xc3\xa9\x00\x00"):
+            for chunked in (False, True):
+                handshake, _ = self.converse(
+                    "socks5h://p.test", b"\x05\x00", b"\x05\x00\x00" + bound, chunked=chunked
+                )
+                self.assertTrue(handshake.done)
 
     def refused(self, password: str, *replies: bytes) -> HandshakeError:
         """The error, which holds no credentials."""
@@ -214,11 +223,14 @@ class HandshakeTests(SynchronousTestCase):
             ([b"\x04\x00"], "expected version 5, got 4"),
             ([b"\x05\x02"], "it chose a method that was not offered"),
             ([b"\x05\x01"], "it chose a method that was not offered"),
+            ([b"\x05\x00", b"\x05\x00\x00\x00"], "unknown address type 0"),
             ([b"\x05\x00", b"\x00"], "expected version 5, got 0"),
             ([b"\x05\x00", b"\x05\x00\x00\x09"], "unknown address type 9"),
         ):
             error = self.refused("\0", *replies)
             self.assertEqual(error.reason, f"does not speak SOCKS5: {what}")
+        error = self.refused("secret", b"\x05\x01")
+        self.assertIn("it chose a method that was not offered", error.reason)
         error = self.refused("secret", b"\x05\x02", b"\x05\x00")
         self.assertEqual(error.reason, "does not speak SOCKS5: expected version 1, got 5")
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet import error
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
+from fastcar_tw.names.resolver import Address
 from fastcar_tw.routes.proxy import parse_proxy
 from fastcar_tw.routes.tunnel import ResolvedTunnelEndpoint
 from fastcar_tw.testing import NestedTLS, Peer
 from fastcar_tw.tls.machine import TLSMachine
-from tests.forward.support import GET, OK, POST, answer, logged, request
+from tests.forward.support import GET, OK, POST, answer, logged, request, response
 from tests.routes.case import ESTABLISHED, NO_AUTH, SUCCEEDED, RoutesTestCase, asked
 from tests.tls.support import SelfSigned
 
 CONNECT_A = b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n"
 #: As `user:secret`, RFC 7617.
 BASIC = b"Proxy-Authorization: Basic dXNlcjpzZWNyZXQ=\r\n"
+UNASKED = (
+    "http_protocol_error: https://a.test:443 through proxy {}: "
+    "the proxy sent bytes before it was asked"
+)
 #: None of these may show anywhere.
 SECRETS = ("user", "secret", "dXNlcjpzZWNyZXQ=")
 
@@ -31,6 +39,10 @@ class TunnelTestCase(RoutesTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.client = self.proxy.tls_client()
+        self.events: list[LogEvent] = []
+        keep: Any = self.events.append
+        globalLogPublisher.addObserver(keep)
+        self.addCleanup(globalLogPublisher.removeObserver, keep)
 
     def restart(self, url: str, **options: object) -> None:
         """Begin anew with another proxy."""
@@ -49,6 +61,10 @@ class TunnelTestCase(RoutesTestCase):
         """The text that the client was answered with; nothing secret is in it, nor in the log."""
         got = answer(self.client.take())
         self.assertEqual(got.status, status)
+        told = " ".join([repr(got), *map(formatEvent, self.events)])
+        self.assertIn("GET https://a.test:443 through proxy ", told)
+        for secret in SECRETS:
+            self.assertNotIn(secret, told)
         kind = got.fields[b"proxy-status"].decode().removeprefix("fastcar; error=")
         text = got.body.decode().removeprefix("fastcar: ").rstrip()
         return f"{kind}: {text}"
@@ -91,12 +107,16 @@ class ConnectTests(TunnelTestCase):
         self.assertEqual(self.open_tunnel().take(), GET)
 
     def test_bytes_behind_the_answer(self) -> None:
-        """What comes from the tunnel with the proxy's answer belongs to what is above it: here it
-        is no TLS."""
-        self.client.send(GET)
-        self.origin.send(ESTABLISHED + b"SSH-2.0-x\r\n")
-        self.assertIn("tls_protocol_error: https://a.test:443 through proxy ", self.failed())
-        self.assertTrue(self.origin.closed)
+        """Servers do not begin: what comes from the tunnel with the proxy's answer, were it TLS,
+        ends it."""
+        for early in (b"SSH-2.0-x\r\n", b"\x16"):
+            self.restart("http://p.test")
+            self.client.send(GET)
+            self.origin.take()
+            self.origin.send(ESTABLISHED + early)
+            self.assertEqual(self.failed(), UNASKED.format("http://p.test:1080"))
+            self.assertTrue(self.origin.closed)
+            self.assertEqual(self.origin.take(), b"")
 
     def test_bytewise(self) -> None:
         """The proxy's answer may come in any pieces."""
@@ -110,25 +130,39 @@ class ConnectTests(TunnelTestCase):
     def test_refused(self) -> None:
         """What the proxy says is told, without anything that is secret."""
         cases = (
-            (b"403 No", "http_request_denied", "answered CONNECT with status 403"),
-            (b"502 No", "destination_unavailable", "answered CONNECT with status 502"),
-            (b"504 No", "connection_timeout", "answered CONNECT with status 504"),
-            (b"407 No", "proxy_configuration_error", "does not accept the credentials (407)"),
+            (b"403 No", 502, "http_request_denied", "answered CONNECT with status 403"),
+            (b"502 No", 502, "destination_unavailable", "answered CONNECT with status 502"),
+            (b"504 No", 504, "connection_timeout", "answered CONNECT with status 504"),
+            (b"407 No", 502, "proxy_configuration_error", "does not accept the credentials (407)"),
         )
-        for status, kind, words in cases:
+        for status, told, kind, words in cases:
             self.restart("http://user:secret@p.test:3128", verbose=True)
-            lines = logged(lambda: self.client.send(GET))
-            lines += logged(
+            self.client.send(GET)
+            lines = logged(
                 lambda status=status: self.origin.send(  # type: ignore[misc]
                     b"HTTP/1.1 " + status + b"\r\nContent-Length: 100\r\nX: secret\r\n\r\nsecret"
                 )
             )
             where = "https://a.test:443 through proxy http://p.test:3128"
-            self.assertEqual(self.failed(), f"{kind}: {where}: the proxy {words}")
-            self.assertIn(f"GET {where}: {kind} (502)", " ".join(lines))
-            for secret in SECRETS:
-                self.assertNotIn(secret, " ".join(lines))
+            self.assertEqual(self.failed(told), f"{kind}: {where}: the proxy {words}")
+            self.assertIn(f"GET {where}: {kind} ({told})", " ".join(lines))
             self.assertTrue(self.origin.closed)
+
+    def test_407_of_the_origin(self) -> None:
+        """Inside the tunnel 407 is the origin's, and passes with all its fields."""
+        self.client.send(GET)
+        refusal = response(
+            b"407 Auth",
+            b"Proxy-Authenticate: Basic realm=x",
+            b"Proxy-Authentication-Info: x",
+            b"Content-Length: 0",
+        )
+        origin = self.open_tunnel()
+        origin.take()
+        origin.send(refusal)
+        self.assertEqual(self.client.take(), refusal)
+        self.exchange()
+        self.assertEqual(len(self.proxy.connects), 1)
 
     def test_proxy_closes(self) -> None:
         """A proxy that goes away without an answer is named as the one who did."""
@@ -180,6 +214,18 @@ class ConnectTests(TunnelTestCase):
         where = "https://a.test:443 through proxy http://p.test:3128"
         self.assertEqual(self.failed(504), f"connection_timeout: {where}: connecting took too long")
         self.assertTrue(self.origin.aborted)
+
+    def test_timeout_before_the_proxy(self) -> None:
+        """So does one that there is no connection to yet: the attempt is given up, through one
+        layer of TLS and through two."""
+        for url in ("http://p.test", "https://p.test", "socks5h://p.test"):
+            self.restart(url)
+            self.proxy.accepting = False
+            self.client.send(GET)
+            self.assertFalse(self.proxy.connects[-1].cancelled)
+            self.proxy.elapse(11)
+            self.assertTrue(self.proxy.connects[-1].cancelled)
+            self.assertIn("connection_timeout: ", self.failed(504))
 
     def test_stopping(self) -> None:
         """A tunnel that is being opened is given up when fastcar stops, and that is said."""
@@ -351,12 +397,17 @@ class SOCKS5Tests(TunnelTestCase):
         self.assertEqual(len(self.proxy.connects), 2)
 
     def test_bytes_behind_the_answer(self) -> None:
-        """What comes behind the proxy's last word is from the origin."""
+        """A response that was there before the request answers none."""
         client = self.proxy.client()
-        client.send(GET)
-        self.origin.send(NO_AUTH)
-        self.origin.send(SUCCEEDED + OK)
-        self.assertEqual(client.take(), OK)
+        for early in (OK, b"H"):
+            client.send(POST)
+            self.origin.send(NO_AUTH)
+            self.origin.take()
+            self.origin.send(SUCCEEDED + early)
+            got = answer(client.take())
+            self.assertEqual(got.status, 502)
+            self.assertEqual(got.fields[b"proxy-status"], b"fastcar; error=http_protocol_error")
+            self.assertEqual((self.origin.take(), self.origin.closed), (b"", True))
 
     def test_password(self) -> None:
         """Credentials are sent when wanted, and told to nobody else."""
@@ -365,14 +416,12 @@ class SOCKS5Tests(TunnelTestCase):
         self.assertEqual(self.origin.take(), b"\x05\x02\x00\x02")
         self.origin.send(b"\x05\x02")
         self.assertEqual(self.origin.take(), b"\x01\x04user\x06secret")
-        lines = logged(lambda: self.origin.send(b"\x01\x01"))
+        self.origin.send(b"\x01\x01")
         self.assertEqual(
             self.failed(),
             "proxy_configuration_error: https://a.test:443 through proxy socks5h://p.test:1080: "
             "the proxy does not accept the credentials",
         )
-        for secret in SECRETS:
-            self.assertNotIn(secret, " ".join(lines))
 
     def test_refused(self) -> None:
         """What the proxy says is told."""
@@ -436,6 +485,23 @@ class ResolvedTests(TunnelTestCase):
         self.assertEqual(len(self.proxy.connects), 4)
         self.failed()
 
+    def test_both_families(self) -> None:
+        """Both families are among those few, whichever the resolver prefers."""
+        hosts = [f"2001:db8::{number}" for number in range(1, 6)]
+        addresses: list[Address] = [IPv6Address("TCP", host, 443) for host in hosts]
+        addresses.append(IPv4Address("TCP", "192.0.2.1", 443))
+        self.patch(self.proxy, "resolve", lambda host, port: succeed(addresses))
+        self.client.send(GET)
+        for host in (hosts[0], "192.0.2.1", hosts[1], hosts[2]):
+            self.assertEqual(self.reply(b"\x05\x08"), asked(host, 443))
+        self.assertIn("does not support this type of address", self.failed())
+
+    def test_timeout_of_an_address(self) -> None:
+        """That the proxy got no answer from the address is 504."""
+        self.ask("192.0.2.1")
+        self.reply(b"\x05\x06")
+        self.assertIn("connection_timeout: ", self.failed(504))
+
     def test_other_refusals(self) -> None:
         """What is not about the address is not asked again."""
         self.ask("192.0.2.1", "192.0.2.2")
@@ -462,7 +528,7 @@ class ResolvedTests(TunnelTestCase):
 
     def test_given_up_during_the_look_up(self) -> None:
         """The look-up is given up too, and nothing is connected."""
-        looking: Deferred[list[IPv4Address | IPv6Address]] = Deferred()
+        looking: Deferred[list[Address]] = Deferred()
         proxy = parse_proxy(self.url)
         endpoint = ResolvedTunnelEndpoint(
             TCP4ClientEndpoint(self.proxy.reactor, "p.test", 1080),

@@ -6,8 +6,9 @@ from OpenSSL import SSL
 
 from fastcar_tw.testing import Peer
 from fastcar_tw.tls.layer import MAX_UNASKED
-from tests.forward.support import GET, OK, ProxyTestCase
-from tests.tls.support import RecordWriter, careless_context
+from fastcar_tw.tls.machine import TLSMachine
+from tests.forward.support import GET, OK, POST, ProxyTestCase, answer
+from tests.tls.support import RecordWriter, SelfSigned, careless_context
 
 #: Content types of records (RFC 8446 section 5.1).
 HANDSHAKE, APPLICATION_DATA = 22, 23
@@ -69,3 +70,38 @@ class KeyUpdateTests(ProxyTestCase):
                 break
         self.assertTrue(self.client.aborted and self.client.closed)
         self.assertEqual(len(self.proxy.forwarder.clients), 0)
+
+
+class HastyServer(TLSMachine):
+    """A server that says something with the last of its handshake, before it was asked anything."""
+
+    __slots__ = ("_said",)
+
+    def outgoing(self) -> bytes:
+        """What TLS has to say, and once what it has to say itself."""
+        data = super().outgoing()
+        if self.ready and not hasattr(self, "_said"):
+            self._said = True
+            data += self.send(OK)
+        return data
+
+
+class HastyServerTests(ProxyTestCase):
+    """Origins that speak before they have been asked."""
+
+    def test_answer_before_the_request(self) -> None:
+        """A response that comes with the end of the handshake answers no request, which is not
+        even sent."""
+        self.start(insecure_origins=("a.test",))
+        self.proxy.accepting = False
+        self.client = self.proxy.tls_client()
+        self.client.send(POST)
+        context = SelfSigned("a.test").context()
+        # There the last word of the handshake is the server's.
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        origin = self.proxy.connects[-1].accept(HastyServer.server(context))
+        got = answer(self.client.take())
+        self.assertEqual(got.status, 502)
+        self.assertEqual(got.fields[b"proxy-status"], b"fastcar; error=tls_protocol_error")
+        self.assertIn(b"sent data before it was asked", got.body)
+        self.assertEqual((origin.received, origin.closed), (b"", True))
