@@ -21,7 +21,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
-from fastcar_tw.forward.request_head import head_to_origin, head_to_proxy
+from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import FastcarError, GatewayError
 from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
@@ -108,14 +108,13 @@ class Exchange:
         self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
         # A proxy need not pass an upgrade on (RFC 9110 section 7.8): that takes a tunnel.
-        tunnel = origin.route is None or request.upgrade is not None
-        self._next_hop = origin if tunnel else origin.next_hop
+        direct = origin.route is None or request.upgrade is not None
+        self._next_hop = origin if direct else origin.next_hop
         via = forwarder.via[request.version]
-        self._out = [
-            head_to_origin(request, via)
-            if self._next_hop is origin
-            else head_to_proxy(request, via, origin)
-        ]
+        if self._next_hop is origin:
+            self._out = [request_head(request, request.target, via)]
+        else:
+            self._out = [request_head_to_proxy(request, via, origin)]
         self._replay: bytes | None = None
         self._reused = False
         self._sent_again = False
@@ -138,19 +137,26 @@ class Exchange:
         The request's head, and what came with it, is there: get a connection.
         """
         self._downstream.deadline = NEVER  # the pool has one
+        if self._downstream.pinned is not None and self._start_pinned():
+            return
+        self._waiting = True
+        self._forwarder.pool.acquire(self._next_hop, self)
+        if self._waiting and not self.request_complete:
+            self._downstream.pause_reading()
+
+    def _start_pinned(self) -> bool:
+        """
+        Take the connection that the client has authenticated to this origin, if there is one.
+
+        @return: whether that was all; if it has ended, so has the client's.
+        """
         connection = self._downstream.take_pinned(self.origin, self._next_hop)
         if connection is not None:
             self.pinned = True
             self.connected(connection)
             # Anywhere else it would be somebody else's request.
             self._replay = None
-            return
-        if self._ended:
-            return
-        self._waiting = True
-        self._forwarder.pool.acquire(self._next_hop, self)
-        if self._waiting and not self.request_complete:
-            self._downstream.pause_reading()
+        return connection is not None or self._ended
 
     def request_body(self, content: bytes) -> None:
         """
