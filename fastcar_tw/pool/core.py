@@ -55,7 +55,7 @@ MAX_DISUSED = 1024
 #: have it closed for its sake.  Without, a pool that many origins fill opens a connection for
 #: almost every request, which costs more time than is evened out.
 HANDOVER_DELAY = 0.25
-#: Seconds below which the life of a connection that was to be kept open counts as a failure.
+#: Seconds before which an origin that ends a connection that was to be kept open has failed.
 SHORT_LIFE = 10.0
 #: Places of requests that are sent again come before all others.
 _BEFORE_ALL = -(1 << 62)
@@ -326,6 +326,7 @@ class PoolCore(Generic[K, C, W]):
             del self._idle[connection]
             del lane.idle[connection]
         connection.leaving = True
+        connection.condemned = why
         lane.leaving += 1
         self._leaving += 1
         lane.tally.retired[why] += 1
@@ -344,7 +345,8 @@ class PoolCore(Generic[K, C, W]):
         self._leaving -= 1
         self._total -= 1
         if lane.warm:
-            if now - connection.retire_at + self.limits.max_age < SHORT_LIFE:
+            age = now - connection.retire_at + self.limits.max_age
+            if connection.condemned is Retired.ENDED and age < SHORT_LIFE:
                 self._cool_down(lane, now)
             else:
                 lane.warm_backoff.reset()

@@ -32,7 +32,7 @@ class PooledConnection:
     @ivar lane: where it belongs; None before and after its time in a pool.
     @ivar leaving: it serves no more, but is not closed yet.
     @ivar retire_at: when it is too old; seconds.
-    @ivar condemned: why it is to go as soon as it is not in use.
+    @ivar condemned: why it goes, or is to go as soon as it is not in use.
     """
 
     __slots__ = ("condemned", "fresh", "idle_limit", "lane", "leaving", "retire_at")

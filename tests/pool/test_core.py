@@ -975,6 +975,16 @@ class WarmTests(SynchronousTestCase):
             pool.wait(1)
         self.assertEqual(attempts, [1, 1, 0, 1, 0, 0, 0, 1])
 
+    def test_ended_in_order(self) -> None:
+        """One that the pool itself ends, young as it may be, is replaced at once."""
+        pool = self.warm(1, idle_timeout=3)
+        for _ in range(5):
+            connection = pool.succeed()
+            pool.wait(3)
+            pool.end(connection)
+            pool.wait(1)
+            self.assertEqual(len(pool.opening), 1)
+
     def test_twice(self) -> None:
         """Of two numbers for the same origin the larger counts."""
         pool = self.warm(3)

@@ -44,7 +44,7 @@ from .driver import Connection, Core, PoolAttempt, PoolDecision
 LOST = (Retired.ENDED, Retired.BROKEN, Retired.TAKEN)
 KEYS = ("a", "b", "c")
 #: How many sequences a usual run tries.
-USUAL = 150
+USUAL = 120
 FULL = Refusal.QUEUE_FULL
 _T = TypeVar("_T")
 
@@ -635,7 +635,7 @@ class PropertyTests(SynchronousTestCase):
     """
     Any sequence of events.
 
-    The environment variable POOL_EXAMPLES says how many sequences are tried; 10000 take some
+    The environment variable POOL_EXAMPLES says how many sequences are tried; 10000 take ten
     minutes.
     """
 
