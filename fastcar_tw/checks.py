@@ -21,6 +21,7 @@ from fastcar_tw.downstream import socketfile
 from fastcar_tw.http.grammar import TOKEN
 from fastcar_tw.names.overrides import OverrideError, parse_resolve
 from fastcar_tw.routes.proxy import ProxyURLError, parse_proxy
+from fastcar_tw.routes.selection import DirectHostsError, check_direct_hosts
 from fastcar_tw.tls.server_contexts import CertificateFileError, KeyFileError, ServerContexts
 from fastcar_tw.tls.trust import TrustError, check_ca_file, parse_origin
 from fastcar_tw.upstream.prewarm import PrewarmError, parse_prewarm
@@ -62,7 +63,7 @@ class Hidden:
     """
 
     def __repr__(self) -> str:
-        return "something else"
+        return "a value that is not shown here"
 
 
 def _path(field: str, value: object, expected: str = "a path") -> str:
@@ -148,8 +149,9 @@ def _parsed(field: str, value: object, parse: Callable[[str], object]) -> str:
         raise ConfigError(field, value, "text")
     try:
         parse(value)
-    except (OverrideError, PrewarmError) as error:
-        raise ConfigError(field, value, error.expected, error.reason) from None
+    except (DirectHostsError, OverrideError, PrewarmError) as error:
+        shown = Hidden() if "@" in value else value  # what is before it may be a password
+        raise ConfigError(field, shown, error.expected, error.reason) from None
     return value
 
 
@@ -166,10 +168,8 @@ def _proxy(field: str, value: object) -> str | None:
     return value
 
 
-def _optional_text(field: str, value: object) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise ConfigError(field, value, "text")
-    return value
+def _no_proxy(field: str, value: object) -> str | None:
+    return None if value is None else _parsed(field, value, check_direct_hosts)
 
 
 def _several(field: str, value: object, expected: str) -> Iterable[object]:
@@ -283,7 +283,7 @@ def check_prewarm(
             (total, max_connections, "--max-connections"),
         ):
             if number > limit:
-                raise ConfigError("prewarm", text, f"at most {limit}, which is {option}")
+                raise ConfigError("prewarm", text, f"at most {limit} in all, which is {option}")
 
 
 #: The check of each field.
@@ -313,7 +313,7 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "dns_ttl": _timeout_or_zero,
     "resolve": _resolve,
     "proxy": _proxy,
-    "no_proxy": _optional_text,
+    "no_proxy": _no_proxy,
     "drain_timeout": _timeout_or_zero,
     "via": _token,
     "verbose": _flag,

@@ -86,7 +86,7 @@ class Options(usage.Options):
     exit status 1.  L{parse} raises C{usage.UsageError} instead.
     """
 
-    synopsis = "Usage: twistd [twistd options] fastcar [options]"
+    synopsis = "[options]"
     optParameters = [
         [option_name(field)[2:], None, _as_text(field), text] for field, _, text in _PARAMETERS
     ]

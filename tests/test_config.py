@@ -394,16 +394,17 @@ class PoolTests(ConfigCase):
         """An origin to keep warm is a URL without a path, with a count or without."""
         values = ("http://a.test", "https://[::1]:8443/=100", "HTTPS://b.test=2")
         self.assertEqual(Config(prewarm=values).prewarm, values)
-        for value in ("a.test", "ftp://a.test", "http://a.test/x", "http://a.test=0", "http://u@a"):
+        for value in ("a.test", "ftp://a.test", "http://a.test/x", "http://a.test=0"):
             error = self.refused(prewarm=(value,))
             self.assertIn(f"--prewarm: got {value!r}, expected http://HOST[:PORT]", str(error))
         self.assert_refused("prewarm", "http://a.test", "a list of URLs")
+        self.assertNotIn("secret", str(self.refused(prewarm=("http://me:secret@a.test",))))
 
     def test_more_prewarmed_than_allowed(self) -> None:
         """What is to be kept open must be allowed to be open."""
         self.refused(prewarm=("http://a.test=101",))
         error = self.refused(prewarm=("http://a.test=3",), max_connections_per_origin=2)
-        self.assertIn("at most 2, which is --max-connections-per-origin", str(error))
+        self.assertIn("at most 2 in all, which is --max-connections-per-origin", str(error))
         error = self.refused(prewarm=("http://a.test=3", "http://b.test=3"), max_connections=5)
         self.assertIn("--prewarm: got 'http://b.test=3', expected at most 5", str(error))
 
@@ -423,6 +424,15 @@ class ProxyTests(ConfigCase):
         self.assertIsNone(Config().proxy)
         self.assertEqual(Config(proxy="").proxy, "")
 
+    def test_no_proxy(self) -> None:
+        """A list of hosts that could never match one is refused."""
+        for value in ("", "*", "a.test,.b.test 192.0.2.1", "10.0.0.0/8,::1,2001:db8::/32"):
+            self.assertEqual(Config(no_proxy=value).no_proxy, value)
+        for wrong in ("10.0.0.0/33", "10.0.0.0/x", "a.test:80", "*.a.test", "a.test,*", "http://a"):
+            error = self.refused(no_proxy=f"b.test,{wrong}")
+            self.assertIn("expected names, addresses and networks", str(error))
+            self.assertIn("matches nothing", str(error))
+
     def test_secret(self) -> None:
         """No error and no picture of a configuration shows a password."""
         url = "socks5://me:secret@p.test"
@@ -433,5 +443,5 @@ class ProxyTests(ConfigCase):
             "http://me:secret@",
         ):
             error = self.refused(proxy=wrong)
-            self.assertTrue(str(error).startswith("--proxy: got something else, expected [http|"))
+            self.assertTrue(str(error).startswith("--proxy: got a value that is not shown here"))
             self.assertNotIn("secret", f"{error} {error!r} {error.value!r}")

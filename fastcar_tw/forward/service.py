@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from fastcar_tw.config import Config
@@ -79,7 +79,7 @@ class ForwardService(Service):
         self._port: IListeningPort | None = None
         eager = EagerReactor(reactor, patience=config.stall_timeout)
         trust = Trust(config.trust, config.insecure_origins)
-        routes = Routes(config.proxy, config.no_proxy, os.environ)
+        self._routes = Routes(config.proxy, config.no_proxy, os.environ)
         self._resolver = Resolver(
             reactor,
             lookup or ThreadedLookup(reactor),
@@ -97,7 +97,7 @@ class ForwardService(Service):
         self._resolver.on_answer = self._pool.addresses_changed
         self._ca_file: str | None = None
         self.forwarder = Forwarder(
-            config, reactor, self._pool, self._server_contexts(), trust, routes
+            config, reactor, self._pool, self._server_contexts(), trust, self._routes
         )
         #: Fires when all connections of C{config.prewarm} have been tried for the first time.
         self.ready: Deferred[None] = Deferred()
@@ -124,6 +124,8 @@ class ForwardService(Service):
             self._listen()
         self.forwarder.deadlines.start()
         self.forwarder.deadlines.watch(self._pool)
+        if str(self._routes):
+            self.log.info("origins are reached {routes}", routes=str(self._routes))
         self._prewarm()
         for origin in self._config.insecure_origins:
             self.log.warn("certificates of {origin} are NOT verified", origin=origin)
@@ -198,11 +200,15 @@ class ForwardService(Service):
     def _became_ready(self, _: None, wanted: Mapping[Origin, int]) -> None:
         counts = self._pool.stats().origins
         for origin, number in wanted.items():
-            self.log.info(
-                "prewarmed {origin}: {open} of {wanted} open",
+            opened = counts[origin].active + counts[origin].idle
+            error = self._pool.last_error(origin) if opened < number else None
+            self.log.emit(
+                LogLevel.info if error is None else LogLevel.warn,
+                "prewarmed {origin}: {open} of {wanted} open{reason}",
                 origin=str(origin),
-                open=counts[origin].active + counts[origin].idle,
+                open=opened,
                 wanted=number,
+                reason="" if error is None else f"; {error.text}",
             )
         if not self.ready.called:  # a service can be started more than once
             self.ready.callback(None)

@@ -30,7 +30,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic
+from typing import Generic, NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
 from fastcar_tw.pool.lane import Attempt, C, K, Lane, Place, PooledConnection, W
@@ -47,6 +47,7 @@ __all__ = [
     "PooledConnection",
     "Refusal",
     "Refuse",
+    "Trouble",
 ]
 
 #: Origins remembered for their numbers' sake, at least.
@@ -99,6 +100,20 @@ class Refusal(Enum):
     ATTEMPT_FAILED = 3
     #: So many attempts have failed that none is made at present.
     FAILING = 4
+
+
+class Trouble(NamedTuple):
+    """
+    Why an origin cannot be reached.
+
+    @ivar error: why the last attempt has failed; None: it has not.
+    @ivar left_alone: so many have failed that requests are refused.
+    @ivar until: when the next attempt may be made, if it is left alone; seconds.
+    """
+
+    error: object
+    left_alone: bool
+    until: float
 
 
 @dataclass(slots=True)
@@ -434,6 +449,13 @@ class PoolCore(Generic[K, C, W]):
         """
         lane = self._lanes.get(key)
         return iter(()) if lane is None else (each for each in lane.open if not each.leaving)
+
+    def trouble(self, key: K) -> Trouble:
+        """
+        What is wrong with an origin.
+        """
+        lane = self._lane(key)
+        return Trouble(lane.error, lane.breaker.tripped, lane.breaker.until)
 
     def stats(self) -> PoolStats[K]:
         """

@@ -26,7 +26,10 @@ _DEFAULT_PORTS = {
 #: Bytes of a user name or password in SOCKS5 (RFC 1929 section 2).
 MAX_SOCKS_CREDENTIAL = 255
 
-_EXPECTED = "[http|https|socks5|socks5h]://[user:password@]host[:port]"
+_EXPECTED = (
+    "[http|https|socks5|socks5h]://[user:password@]host[:port], "
+    "with special characters of user and password %-encoded"
+)
 #: Scheme, user information, authority, the rest.  curl too ends user information at the first @.
 _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*)://)?(?:([^@/?#]*)@)?([^/?#]*)(.*)", re.DOTALL)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")

@@ -21,6 +21,7 @@ from ipaddress import IPv4Address, IPv6Address
 
 from fastcar_tw.http.target import ip_literal
 from fastcar_tw.routes.proxy import Proxy, parse_proxy
+from fastcar_tw.tls.names import is_dns_name
 
 #: Bytes of an address with its prefix length in a list; a longer one matches nothing.
 MAX_NETWORK = 127
@@ -50,8 +51,14 @@ class Routes:
         self._direct = DirectHosts(no_proxy)
 
     def __repr__(self) -> str:
-        told = ", ".join(f"{scheme}: {proxy}" for scheme, proxy in self._proxies.items())
-        return f"<Routes {told}>"
+        return f"<Routes {self}>"
+
+    def __str__(self) -> str:
+        """
+        Which proxy serves which scheme; empty when there is none.
+        """
+        told = {scheme: proxy for scheme, proxy in self._proxies.items() if proxy is not None}
+        return ", ".join(f"{scheme} through {proxy}" for scheme, proxy in told.items())
 
     def route(self, scheme: str, host: str) -> Proxy | None:
         """
@@ -61,6 +68,35 @@ class Routes:
         """
         proxy = self._proxies[scheme]
         return None if proxy is None or host in self._direct else proxy
+
+
+class DirectHostsError(ValueError):
+    """
+    A no-proxy list has an element that matches nothing.
+
+    @ivar expected: what would do.
+    @ivar reason: what is wrong.
+    """
+
+    expected = "names, addresses and networks like 10.0.0.0/8, separated by commas, or *"
+
+    def __init__(self, element: str) -> None:
+        super().__init__(f"{element!r}: expected {self.expected}")
+        self.reason = f"{element!r} matches nothing"
+
+
+def check_direct_hosts(text: str) -> None:
+    """
+    See that each element of a no-proxy list can match a host.
+
+    @raise DirectHostsError: one cannot.
+    """
+    if text == "*":
+        return
+    for element in filter(None, _SEPARATORS.split(text)):
+        name = element.removesuffix(".").removeprefix(".")
+        if _network(element) is None and (ip_literal(name) or not is_dns_name(name)):
+            raise DirectHostsError(element)
 
 
 class DirectHosts:

@@ -4,6 +4,7 @@ Why an origin could not be reached, in words for people and in RFC 9209's for ma
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 from twisted.internet import defer, error
@@ -65,5 +66,9 @@ def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
             if kind_of is error.DNSLookupError and reason.args:
                 # "NAME: REASON"
                 words += f" ({reason.args[0]})"
+            elif kind_of is error.ConnectError and isinstance(
+                number := getattr(reason, "osError", None), int
+            ):
+                words += f" ({os.strerror(number)})"
             return GatewayError(status, proxy_status, f"{where}: {words}")
     return None

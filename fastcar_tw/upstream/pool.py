@@ -82,8 +82,6 @@ class ConnectionPool(HTTPConnectionPool):
     @ivar deadline: when to look for what has taken too long.
     """
 
-    _log = Logger()
-
     def __init__(
         self,
         reactor: IReactorTime,
@@ -99,6 +97,7 @@ class ConnectionPool(HTTPConnectionPool):
         super().__init__(reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self.deadline = 0.0
+        self._log = Logger(namespace="fastcar")
         self._now = reactor.seconds
         self._clock = reactor
         self._sweep_interval = min(SWEEP_INTERVAL, limits.queue_timeout / 4)
@@ -120,6 +119,13 @@ class ConnectionPool(HTTPConnectionPool):
 
     def __repr__(self) -> str:
         return f"<ConnectionPool {self._core!r}>"
+
+    def last_error(self, origin: Origin) -> GatewayError | None:
+        """
+        Why the last attempt to connect to an origin has failed; None if it has not.
+        """
+        error = self._core.trouble(origin).error
+        return error if isinstance(error, GatewayError) else None
 
     def stats(self) -> PoolStats[Origin]:
         """
@@ -340,6 +346,8 @@ class ConnectionPool(HTTPConnectionPool):
         connection: UpstreamConnection,
         attempt: Attempt[Origin, UpstreamConnection, Waiter],
     ) -> None:
+        if self._core.trouble(attempt.key).left_alone:
+            self._log.info("{origin} can be reached again", origin=str(attempt.key))
         self._open.add(connection)
         self.watch.opened(attempt.key)
         self._carry_out(self._core.opened(attempt, connection, self._now()))
@@ -350,7 +358,15 @@ class ConnectionPool(HTTPConnectionPool):
     ) -> None:
         error = cast(GatewayError, failure.value)
         blamed = not self._aborting and error.proxy_status not in _REFUSED_BY_PROXY
+        before = self._core.trouble(attempt.key)
         decisions = self._core.open_failed(attempt, error, self._now(), blamed=blamed)
+        after = self._core.trouble(attempt.key)
+        if after.left_alone and after.until != before.until:
+            self._log.warn(
+                "{text}; after repeated failures not tried again for {seconds:.1f} s",
+                text=error.text,
+                seconds=after.until - self._now(),
+            )
         self._carry_out(decisions)
         self._attempt_ended(attempt)
 

@@ -193,4 +193,4 @@ class RoutesTests(SynchronousTestCase):
     def test_repr(self) -> None:
         """It tells the proxies, without credentials."""
         routes = Routes(None, None, {"http_proxy": "http://user:secret@p.test:1"})
-        self.assertEqual(repr(routes), "<Routes http: http://p.test:1, https: None>")
+        self.assertEqual(repr(routes), "<Routes http through http://p.test:1>")

@@ -15,7 +15,7 @@ from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.pool import MAX_LEAVING, SWEEP_INTERVAL
-from tests.forward.support import GET, OK, OK_CLOSE, ProxyTestCase, request
+from tests.forward.support import GET, OK, OK_CLOSE, ProxyTestCase, logged, request
 from tests.forward.test_upgrade import ASK, SWITCH
 
 A = Origin("http", "a.test", 80)
@@ -367,6 +367,27 @@ class DecisionTests(PoolTestCase):
         self.assertFalse(probe.served)
         self.proxy.connects[2].accept()
         self.assertIsNotNone(probe.connection)
+
+    def test_events(self) -> None:
+        """It is logged once when an origin is not tried any more, and when it is back."""
+        self.start(Config(fail_fast_after=2))
+        waiters = [self.acquire() for _ in range(4)]
+
+        def fail() -> None:
+            for connect in list(self.proxy.connects):
+                connect.refuse()
+
+        [line] = logged(fail)
+        self.assertTrue(all(waiter.error for waiter in waiters))
+        self.assertRegex(
+            line,
+            r"^http://a\.test:80: connection refused; after repeated failures "
+            r"not tried again for 1\.[0-3] s$",
+        )
+        self.proxy.elapse(2)
+        self.acquire()
+        [line] = logged(lambda: self.proxy.connects[-1].accept())
+        self.assertEqual(line, "http://a.test:80 can be reached again")
 
     def test_failures_within_failures(self) -> None:
         """Thousands of requests whose attempts fail at once are refused one after another."""
