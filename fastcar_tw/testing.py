@@ -444,6 +444,7 @@ class Connect:
         if machine is None and self._expects_tls() and not plain:
             machine = _certificates()[0].server()
         proxy = self._proxy
+        # There is no address in memory, which the factories of a pool can do without.
         protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]
         peer = Peer(
             proxy.reactor, protocol, machine=machine, origin=self.origin, capacity=proxy.capacity

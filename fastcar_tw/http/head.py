@@ -32,6 +32,8 @@ from fastcar_tw.http.target import parse_authority, split_absolute_form
 #: Bytes of a whole head, and of the request-target in it.  Servers commonly stop at 8 to 64 KiB.
 MAX_HEAD = 64 * 1024
 MAX_TARGET = 32 * 1024
+#: Interim responses in front of one response; more is an attack.
+MAX_INTERIM = 32
 #: The largest number of hops told to the next one (RFC 9110 section 7.6.2).
 MAX_FORWARDS = 10**9
 

@@ -18,7 +18,7 @@ from fastcar_tw.names.cache import CLIENT_RESPONSE_TIME, Answer, NameCache
 from fastcar_tw.names.lookup import MAX_RUNNING, Lookup, LookupFailedError, NoSuchNameError
 from fastcar_tw.names.overrides import Overrides
 
-__all__ = ["Address", "Resolver"]
+__all__ = ["Address", "Resolver", "tcp_addresses"]
 
 #: Queries under way for which nobody waited when they began: a quarter of what look-ups may take.
 MAX_BACKGROUND = MAX_RUNNING // 4
@@ -62,7 +62,7 @@ class Resolver:
         """
         override = self._overrides.find(host, port)
         if override is not None:
-            return succeed(_with_port(override, port))
+            return succeed(tcp_addresses(override, port))
         name = host.lower()
         waiter: Deferred[Answer] = Deferred(partial(self._cache.forget, name))
         answer, ask = self._cache.look_up(name, waiter, self._clock.seconds())
@@ -155,10 +155,13 @@ def _tell(answer: Answer, waiters: Sequence[Deferred[Answer]]) -> None:
 def _judge(answer: Answer, host: str, port: int) -> list[Address]:
     if not answer.addresses:
         raise DNSLookupError(f"{host}: {answer.reason}")
-    return _with_port(answer.addresses, port)
+    return tcp_addresses(answer.addresses, port)
 
 
-def _with_port(addresses: Sequence[str], port: int) -> list[Address]:
+def tcp_addresses(addresses: Sequence[str], port: int) -> list[Address]:
+    """
+    IP addresses of either family, with a port.
+    """
     return [
         IPv6Address("TCP", address, port) if ":" in address else IPv4Address("TCP", address, port)
         for address in addresses

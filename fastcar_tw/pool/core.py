@@ -29,10 +29,10 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Generic, NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
+from fastcar_tw.pool.decisions import Assign, Close, Decision, Open, Refusal, Refuse
 from fastcar_tw.pool.lane import Attempt, C, K, Lane, Place, PooledConnection, W
 from fastcar_tw.pool.stats import Counts, PoolStats, Retired, Tally, sum_counts
 
@@ -87,21 +87,6 @@ class PoolLimits:
     fail_fast_after: int
 
 
-class Refusal(Enum):
-    """
-    Why a request gets no connection.
-    """
-
-    #: Too many wait already.
-    QUEUE_FULL = 1
-    #: It has waited for too long.
-    QUEUE_TIMEOUT = 2
-    #: The attempt that was made for it has failed.
-    ATTEMPT_FAILED = 3
-    #: So many attempts have failed that none is made at present.
-    FAILING = 4
-
-
 class Trouble(NamedTuple):
     """
     Why an origin cannot be reached.
@@ -115,53 +100,6 @@ class Trouble(NamedTuple):
     left_alone: bool
     until: float
 
-
-@dataclass(slots=True)
-class Assign(Generic[W, C]):
-    """
-    This connection is for this request.
-    """
-
-    waiter: W
-    connection: C
-
-
-@dataclass(slots=True)
-class Open(Generic[K, C, W]):
-    """
-    Connect, and tell L{PoolCore.opened} or L{PoolCore.open_failed}.
-    """
-
-    attempt: Attempt[K, C, W]
-
-
-@dataclass(slots=True)
-class Close(Generic[C]):
-    """
-    Close this connection, which serves nobody, and tell L{PoolCore.closed}.
-    """
-
-    connection: C
-
-
-@dataclass(slots=True)
-class Refuse(Generic[K, W]):
-    """
-    This request gets no connection.
-
-    @ivar key: to whom it wanted one.
-    @ivar error: why the last attempt to connect to its origin failed, if any did.
-    @ivar retry_after: seconds after which another try makes sense.
-    """
-
-    key: K
-    waiter: W
-    refusal: Refusal
-    error: object = None
-    retry_after: float = 1.0
-
-
-Decision = Assign[W, C] | Open[K, C, W] | Close[C] | Refuse[K, W]
 
 _NONE: Sequence[Decision] = ()  # type: ignore[type-arg]  # there is nothing in it
 

@@ -198,18 +198,11 @@ class Lane(Generic[K, C, W]):
         """
         A snapshot.
         """
-        tally = self.tally
-        return Counts(
+        return self.tally.counts(
             active=self.working - len(self.idle),
             idle=len(self.idle),
             opening=self.opening,
             leaving=self.leaving,
             waiting=len(self.line) + len(self.fresh_queued) + len(self.owned),
             queued=self.queue_length,
-            opened=tally.opened,
-            reused=tally.reused,
-            retried=tally.retried,
-            failed=tally.failed,
-            refused=tally.refused,
-            retired=dict(tally.retired),
         )

@@ -101,6 +101,20 @@ class Tally:
         self.refused = 0
         self.retired: Counter[Retired] = Counter()
 
+    def counts(self, **present: int) -> Counts:
+        """
+        These numbers, with those of the present beside them.
+        """
+        return Counts(
+            **present,
+            opened=self.opened,
+            reused=self.reused,
+            retried=self.retried,
+            failed=self.failed,
+            refused=self.refused,
+            retired=dict(self.retired),
+        )
+
     def add(self, other: Tally | Counts) -> None:
         """
         Add another's numbers.
@@ -125,12 +139,4 @@ def sum_counts(counts: Iterable[Counts], past: Tally) -> Counts:
         for name in names:
             present[name] += getattr(each, name)
         total.add(each)
-    return Counts(
-        **present,
-        opened=total.opened,
-        reused=total.reused,
-        retried=total.retried,
-        failed=total.failed,
-        refused=total.refused,
-        retired=dict(total.retired),
-    )
+    return total.counts(**present)

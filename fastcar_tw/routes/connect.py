@@ -9,13 +9,10 @@ from functools import lru_cache
 
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.fields import without_fields
-from fastcar_tw.http.head import find_head_end, parse_response_head
+from fastcar_tw.http.head import MAX_INTERIM, find_head_end, parse_response_head
 from fastcar_tw.http.target import join_authority
 from fastcar_tw.routes.handshake import HandshakeError
 from fastcar_tw.routes.proxy import Proxy
-
-#: Interim responses in front of the one that counts.
-MAX_INTERIM = 32
 
 #: To be ignored in a successful response, and without meaning here in any other.
 _FRAMING = (b"content-length", b"transfer-encoding")

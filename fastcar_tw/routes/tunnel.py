@@ -13,13 +13,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks
 from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import (
-    IAddress,
     IHalfCloseableProtocol,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -29,6 +27,7 @@ from fastcar_tw.names.resolver import Address
 from fastcar_tw.routes.handshake import Handshake, HandshakeError
 from fastcar_tw.routes.proxy import Proxy
 from fastcar_tw.routes.socks5 import SOCKS5Handshake
+from fastcar_tw.stacked import connect_stacked
 from fastcar_tw.wire import Wire, acknowledge
 
 #: Addresses of a name that a proxy is asked for in turn.
@@ -69,17 +68,13 @@ class TunnelEndpoint:
         @return: fires with the factory's protocol; fails with L{ProxyUnreachableError} or
             L{HandshakeError}.
         """
-        factory = _OpeningFactory(self._handshake(), protocolFactory)
-
-        def cancel(_: object) -> None:
-            connecting.cancel()
-            if factory.opening is not None:
-                factory.opening.abort()
-
-        factory.ready = Deferred(cancel)
-        connecting = self._proxy.connect(factory)
-        connecting.addErrback(_unreachable).addErrback(factory.ready.errback)
-        return factory.ready
+        handshake = self._handshake()
+        return connect_stacked(
+            self._proxy,
+            protocolFactory,
+            lambda above, ready: _Opening(handshake, above, ready),
+            _unreachable,
+        )
 
 
 @implementer(IStreamClientEndpoint)
@@ -140,21 +135,6 @@ def _unreachable(failure: Failure) -> Failure:
     raise ProxyUnreachableError(failure.value) from None
 
 
-class _OpeningFactory(Factory):
-    noisy = False
-    ready: Deferred[IProtocol]
-
-    def __init__(self, handshake: Handshake, above: IProtocolFactory) -> None:
-        self._handshake = handshake
-        self._above = above
-        self.opening: _Opening | None = None
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        above: Any = self._above
-        self.opening = _Opening(self._handshake, above.buildProtocol(addr), self.ready)
-        return self.opening
-
-
 @implementer(IHalfCloseableProtocol)
 class _Opening:
     """
@@ -204,7 +184,7 @@ class _Opening:
     def connectionLost(self, reason: Failure) -> None:
         self._closed()
 
-    def abort(self) -> None:
+    def abortConnection(self) -> None:
         """
         Give up.
         """
@@ -224,5 +204,5 @@ class _Opening:
     def _fail(self, reason: Failure) -> None:
         # Not if it was given up before.
         if self._wire is not None:
-            self.abort()
+            self.abortConnection()
             self._ready.errback(reason)

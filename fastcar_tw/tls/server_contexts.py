@@ -173,6 +173,7 @@ def _use_key_file(context: SSL.Context, cert: str, key: str) -> None:
     try:
         with open(key, "rb") as file:
             loaded = serialization.load_pem_private_key(file.read(), None)
+        # It takes fewer kinds of key than may be in a file, and says so itself.
         context.use_privatekey(loaded)  # type: ignore[arg-type]
         context.check_privatekey()
     except OSError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import ConnectingCancelledError
@@ -25,7 +25,7 @@ from zope.interface import implementer
 
 from fastcar_tw.http.target import ip_literal
 from fastcar_tw.names.families import interleaved
-from fastcar_tw.names.resolver import Address
+from fastcar_tw.names.resolver import Address, tcp_addresses
 
 #: Seconds before the next address is tried beside those that have not answered: RFC 8305 section 5.
 ATTEMPT_DELAY = 0.25
@@ -67,13 +67,10 @@ class NameEndpoint:
             C{DNSLookupError}, or with why the address tried first could not be connected to.
         """
         race = AddressRace(self._reactor, protocolFactory, self._timeout)
-        literal = ip_literal(self._host)
-        if literal is None:
+        if ip_literal(self._host) is None:
             race.start_after(self._resolver.resolve(self._host, self._port))
-        elif literal.version == 4:
-            race.start([IPv4Address("TCP", self._host, self._port)])
         else:
-            race.start([IPv6Address("TCP", self._host, self._port)])
+            race.start(tcp_addresses([self._host], self._port))
         return race.result
 
 

@@ -20,15 +20,12 @@ from zope.interface import implementer
 
 from fastcar_tw.http.body import BodyReader, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
-from fastcar_tw.http.head import ResponseHead, find_head_end, parse_response_head
+from fastcar_tw.http.head import MAX_INTERIM, ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.lane import PooledConnection
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.wire import Wire, acknowledge, input_ended
-
-#: Interim responses in front of one response; more is an attack.
-MAX_INTERIM = 32
 
 
 class UpstreamExchange(Protocol):

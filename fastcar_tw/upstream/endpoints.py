@@ -7,13 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import (
-    IAddress,
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
-)
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,6 +16,7 @@ from fastcar_tw.routes.connect import ConnectHandshake
 from fastcar_tw.routes.proxy import Proxy
 from fastcar_tw.routes.socks5 import SOCKS5Handshake
 from fastcar_tw.routes.tunnel import ResolvedTunnelEndpoint, TunnelEndpoint
+from fastcar_tw.stacked import connect_stacked
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.trust import Trust
@@ -97,32 +92,11 @@ class TLSClientEndpoint:
             machine = self._trust.client(self._host, self._port)
         except Exception as error:
             return fail(error)
-        factory = _LayerFactory(machine, protocolFactory)
-
-        def cancel(_: object) -> None:
-            connecting.cancel()
-            if factory.layer is not None:
-                factory.layer.abortConnection()
-
-        factory.ready = Deferred(cancel)
-        connecting = self._below.connect(factory)
-        connecting.addErrback(factory.ready.errback)
-        return factory.ready
-
-
-class _LayerFactory(Factory):
-    noisy = False
-    ready: Deferred[IProtocol]
-
-    def __init__(self, machine: TLSMachine, above: IProtocolFactory) -> None:
-        self._machine = machine
-        self._above = above
-        self.layer: TLSClientLayer | None = None
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        above: Any = self._above
-        self.layer = TLSClientLayer(self._machine, above.buildProtocol(addr), self.ready)
-        return self.layer
+        return connect_stacked(
+            self._below,
+            protocolFactory,
+            lambda above, ready: TLSClientLayer(machine, above, ready),
+        )
 
 
 class TLSClientLayer(TLSLayer):

@@ -108,7 +108,6 @@ class ConnectionPool(HTTPConnectionPool):
         self._todo: deque[Any] = deque()
         self._busy = False
         self._connecting: dict[Attempt[Any, Any, Any], Deferred[Any]] = {}
-        self._open: set[UpstreamConnection] = set()
         # Retired but not closed, and until when they may take; in that order.
         self._leaving: dict[UpstreamConnection, float] = {}
         self._closing: dict[UpstreamConnection, Deferred[None]] = {}
@@ -221,8 +220,9 @@ class ConnectionPool(HTTPConnectionPool):
             for connecting in list(self._connecting.values()):
                 connecting.cancel()
         self._aborting = False
-        for connection in list(self._open):
-            connection.abort()
+        for origin in self._core.stats().origins:
+            for connection in list(self._core.connections(origin)):
+                connection.abort()
         for connection in list(self._leaving):
             connection.break_off()
 
@@ -241,7 +241,6 @@ class ConnectionPool(HTTPConnectionPool):
         A connection will serve no more requests.
         """
         self._core.retired(connection, why)
-        self._open.discard(connection)
         self._leaving[connection] = self._now() + MAX_LEAVING
 
     def closed(self, connection: UpstreamConnection) -> None:
@@ -348,7 +347,6 @@ class ConnectionPool(HTTPConnectionPool):
     ) -> None:
         if self._core.trouble(attempt.key).left_alone:
             self._log.info("{origin} can be reached again", origin=str(attempt.key))
-        self._open.add(connection)
         self.watch.opened(attempt.key)
         self._carry_out(self._core.opened(attempt, connection, self._now()))
         self._attempt_ended(attempt)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastcar_tw.upstream.connection import MAX_INTERIM
+from fastcar_tw.http.head import MAX_INTERIM
 
 from .support import GET, OK, ProxyTestCase, answer, request, response
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.routes.connect import MAX_INTERIM, ConnectHandshake, proxy_authorization
+from fastcar_tw.http.head import MAX_INTERIM
+from fastcar_tw.routes.connect import ConnectHandshake, proxy_authorization
 from fastcar_tw.routes.handshake import HandshakeError
 from fastcar_tw.routes.proxy import parse_proxy
 from tests.routes.support import bytewise, run

@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http.errors import GatewayError
-from fastcar_tw.http.head import ResponseHead
+from fastcar_tw.http.head import MAX_INTERIM, ResponseHead
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryReactor, Peer
-from fastcar_tw.upstream.connection import MAX_INTERIM, UpstreamConnection
+from fastcar_tw.upstream.connection import UpstreamConnection
 
 ORIGIN = Origin("http", "a.test", 80)
 ASKED = b"GET / HTTP/1.1\r\n\r\n"
