@@ -18,15 +18,24 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastcar_tw.downstream import socketfile
+from fastcar_tw.downstream.listeners import ListenerError, parse_listener
 from fastcar_tw.http.grammar import TOKEN
 from fastcar_tw.names.overrides import OverrideError, parse_resolve
+from fastcar_tw.routes.allowed_tunnels import AllowedTunnelError, parse_allowed_tunnel
 from fastcar_tw.routes.proxy import ProxyURLError, parse_proxy
 from fastcar_tw.routes.selection import DirectHostsError, check_direct_hosts
 from fastcar_tw.tls.server_contexts import CertificateFileError, KeyFileError, ServerContexts
 from fastcar_tw.tls.trust import TrustError, check_ca_file, parse_origin
 from fastcar_tw.upstream.prewarm import PrewarmError, parse_prewarm
 
-__all__ = ["CHECKS", "ConfigError", "check_cert_and_key", "check_prewarm", "option_name"]
+__all__ = [
+    "CHECKS",
+    "ConfigError",
+    "check_cert_and_key",
+    "check_listeners",
+    "check_prewarm",
+    "option_name",
+]
 
 
 def option_name(field: str) -> str:
@@ -83,6 +92,10 @@ def _socket_path(field: str, value: object) -> str:
     return path
 
 
+def _optional_socket_path(field: str, value: object) -> str | None:
+    return None if value is None else _socket_path(field, value)
+
+
 def _directory(field: str, value: object) -> str | None:
     if value is None:
         return None
@@ -133,12 +146,31 @@ def _origin(field: str, value: object) -> str:
     return host if port is None else f"{host}:{port}"
 
 
+def _listen(field: str, value: object) -> tuple[str, ...]:
+    several = _several(field, value, "endpoints")
+    return tuple(_parsed(field, each, parse_listener) for each in several)
+
+
+def _tunnel(field: str, value: object) -> tuple[str, ...]:
+    several = _several(field, value, "ports")
+    return tuple(_parsed(field, each, parse_allowed_tunnel) for each in several)
+
+
 def _prewarm(field: str, value: object) -> tuple[str, ...]:
     return tuple(_parsed(field, each, parse_prewarm) for each in _several(field, value, "URLs"))
 
 
 def _resolve(field: str, value: object) -> tuple[str, ...]:
     return tuple(_parsed(field, each, parse_resolve) for each in _several(field, value, "texts"))
+
+
+_PARSE_ERRORS = (
+    AllowedTunnelError,
+    DirectHostsError,
+    ListenerError,
+    OverrideError,
+    PrewarmError,
+)
 
 
 def _parsed(field: str, value: object, parse: Callable[[str], object]) -> str:
@@ -149,7 +181,7 @@ def _parsed(field: str, value: object, parse: Callable[[str], object]) -> str:
         raise ConfigError(field, value, "text")
     try:
         parse(value)
-    except (DirectHostsError, OverrideError, PrewarmError) as error:
+    except _PARSE_ERRORS as error:
         shown = Hidden() if "@" in value else value  # what is before it may be a password
         raise ConfigError(field, shown, error.expected, error.reason) from None
     return value
@@ -265,6 +297,34 @@ def check_cert_and_key(cert: str | None, key: str | None) -> None:
         raise ConfigError("cert", cert, error.expected, error.reason) from None
 
 
+def check_listeners(
+    unix: str, https_unix: str | None, listen: Iterable[str], allow_remote: bool
+) -> None:
+    """
+    See that no two listeners are at one place, and none is open to other machines unless that is
+    wanted.
+
+    @raise ConfigError: if not.
+    """
+    taken = {unix}
+    if https_unix in taken:
+        raise ConfigError("https_unix", https_unix, "another path than --unix has")
+    taken.add(https_unix or unix)
+    for text in listen:
+        listener = parse_listener(text)
+        if not (allow_remote or listener.is_local):
+            raise ConfigError(
+                "listen",
+                text,
+                "interface=127.0.0.1, or --allow-remote",
+                "other machines could use everything this one can reach",
+            )
+        place = str(listener)
+        if listener.path in taken or (place in taken and listener.port):
+            raise ConfigError("listen", text, "a place where nothing else listens")
+        taken.update((listener.path or place, place))
+
+
 def check_prewarm(
     prewarm: Iterable[str], max_idle: int, max_per_origin: int, max_connections: int
 ) -> None:
@@ -289,6 +349,10 @@ def check_prewarm(
 #: The check of each field.
 CHECKS: dict[str, Callable[[str, Any], object]] = {
     "unix": _socket_path,
+    "listen": _listen,
+    "allow_remote": _flag,
+    "https_unix": _optional_socket_path,
+    "tunnel": _tunnel,
     "cert": _optional_file,
     "key": _optional_file,
     "ca_dir": _directory,

@@ -9,7 +9,13 @@ import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastcar_tw.checks import CHECKS, ConfigError, check_cert_and_key, check_prewarm
+from fastcar_tw.checks import (
+    CHECKS,
+    ConfigError,
+    check_cert_and_key,
+    check_listeners,
+    check_prewarm,
+)
 from fastcar_tw.pool.core import PoolLimits
 
 __all__ = ["Config", "ConfigError", "default_ca_dir"]
@@ -41,6 +47,14 @@ class Config:
 
     #: Path of the socket to listen on, at most 107 bytes.
     unix: str = "/tmp/fastcar.sock"
+    #: Further places to listen: Twisted's server endpoint strings.
+    listen: tuple[str, ...] = ()
+    #: Whether those may be open to other machines.
+    allow_remote: bool = False
+    #: Path of a socket where plain HTTP is for https origins; None: no such socket.
+    https_unix: str | None = None
+    #: What tunnels (CONNECT, SOCKS5) relay unseen: "port" or "host:port".
+    tunnel: tuple[str, ...] = ()
     #: PEM certificate chain and private key shown to clients; without them a local CA mints one.
     cert: str | None = None
     key: str | None = None
@@ -104,6 +118,7 @@ class Config:
         """
         for name, check in CHECKS.items():
             object.__setattr__(self, name, check(name, getattr(self, name)))
+        check_listeners(self.unix, self.https_unix, self.listen, self.allow_remote)
         check_cert_and_key(self.cert, self.key)
         check_prewarm(
             self.prewarm,

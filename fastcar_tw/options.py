@@ -42,6 +42,7 @@ def _same(text: str) -> str:
 # Field, conversion, help. Defaults come from Config; usage prints those that are not None.
 _PARAMETERS = (
     ("unix", _same, "Path of the socket to listen on."),
+    ("https_unix", _same, "Path of a socket where plain HTTP is for https origins."),
     ("cert", _same, "PEM certificate chain to show to clients [default: from a local CA]"),
     ("key", _same, "PEM private key of --cert."),
     ("ca_dir", _same, "Directory of the local CA [default: XDG state; root: /var/lib/fastcar]"),
@@ -90,14 +91,27 @@ class Options(usage.Options):
     optParameters = [
         [option_name(field)[2:], None, _as_text(field), text] for field, _, text in _PARAMETERS
     ]
-    optFlags = [["verbose", None, "Log every exchange, not only the failures."]]
+    optFlags = [
+        ["allow-remote", None, "Let --listen be open to other machines."],
+        ["verbose", None, "Log every exchange, not only the failures."],
+    ]
 
     def __init__(self) -> None:
         super().__init__()
+        self["listen"] = []
+        self["tunnel"] = []
         self["trust"] = []
         self["insecure-origin"] = []
         self["prewarm"] = []
         self["resolve"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Further place to listen, as tcp:3128:interface=127.0.0.1; repeatable."""
+        self["listen"].append(endpoint)
+
+    def opt_tunnel(self, text: str) -> None:
+        """[HOST:]PORT that tunnels relay unseen; repeatable."""
+        self["tunnel"].append(text)
 
     def opt_trust(self, path: str) -> None:
         """PEM file of CAs to trust upstream besides the system's; repeatable."""
@@ -171,6 +185,9 @@ class Options(usage.Options):
             for field, convert, _ in _PARAMETERS
         }
         return Config(
+            listen=tuple(self["listen"]),
+            allow_remote=bool(self["allow-remote"]),
+            tunnel=tuple(self["tunnel"]),
             trust=tuple(self["trust"]),
             insecure_origins=tuple(self["insecure-origin"]),
             prewarm=tuple(self["prewarm"]),

@@ -35,6 +35,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.config import Config
+from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.front import Front
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.target import Origin
@@ -528,13 +529,14 @@ class MemoryProxy:
         self.forwarder.deadlines.watch(self.pool)
         self.forwarder.deadlines.start()
 
-    def client(self, *, capacity: int | None = None) -> Peer:
+    def client(self, *, capacity: int | None = None, secure: bool = False) -> Peer:
         """
         Connect a client.
 
         @param capacity: see L{Peer}.
+        @param secure: to the socket where plain HTTP is for https origins.
         """
-        return Peer(self.reactor, Front(self.forwarder), capacity=capacity)
+        return Peer(self.reactor, self._front(secure), capacity=capacity)
 
     def tls_client(
         self,
@@ -550,9 +552,12 @@ class MemoryProxy:
         @param context: in place of one that trusts the proxy's local CA.
         """
         machine = TLSMachine.client(context or _client_context(), name)
-        client = Peer(self.reactor, Front(self.forwarder), machine=machine, capacity=capacity)
+        client = Peer(self.reactor, self._front(), machine=machine, capacity=capacity)
         client.send_raw(machine.start())
         return client
+
+    def _front(self, secure: bool = False) -> Front:
+        return Front(self.forwarder, Entrance("memory", secure))
 
     def elapse(self, seconds: float) -> None:
         """

@@ -1,33 +1,53 @@
 """
 The front: looks at the first byte of a connection, decides who speaks on it, and steps aside.
+
+A tunnel that a client has opened to us begins with a front of its own.
 """
 
 from __future__ import annotations
 
+from string import ascii_letters, digits
 from typing import Any
 
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.http1 import DownstreamConnection
+from fastcar_tw.downstream.socks5 import SOCKS5Opening
 from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.http.errors import MessageError
+from fastcar_tw.http.target import join_authority
+from fastcar_tw.routes.socks5 import VERSION as SOCKS5
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
+from fastcar_tw.tls.server_contexts import server_name
 from fastcar_tw.wire import Wire
 
 #: The first byte of a TLS connection: a record of type handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
+#: With which a request, or an empty line in front of it, may begin.
+_HTTP = frozenset(b"!#$%&'*+-.^_`|~\r\n" + f"{ascii_letters}{digits}".encode())
 
 
+@implementer(IHalfCloseableProtocol)
 class Front:
     """
-    The first protocol on every client connection.  TLS is terminated here; anything else is taken
-    for HTTP/1.x, whose parser answers what is neither.
+    The first protocol on every client connection, and in every tunnel.  TLS is terminated here, and
+    SOCKS5 answered, which does not begin again in a tunnel; anything else is taken for HTTP/1.x,
+    whose parser answers what is neither.
     """
 
-    __slots__ = ("_forwarder", "_transport", "deadline")
+    __slots__ = ("_entrance", "_forwarder", "_granted", "_transport", "deadline")
 
-    def __init__(self, forwarder: Forwarder) -> None:
+    def __init__(self, forwarder: Forwarder, entrance: Entrance, granted: bytes = b"") -> None:
+        """
+        @param granted: what tells the client that its tunnel is open.
+        """
         self._forwarder = forwarder
+        self._entrance = entrance
+        self._granted = granted
         self._transport: Wire | None = None
         self.deadline = 0.0
 
@@ -35,31 +55,67 @@ class Front:
         self._transport = transport
         self.deadline = self._forwarder.client_deadline()
         self._forwarder.watch(self)
+        if self._granted:
+            transport.write(self._granted)
 
     def dataReceived(self, data: bytes) -> None:
         transport = self._transport
-        assert transport is not None
+        if transport is None:
+            return
+        first = data[0]
+        if self._entrance.target is not None and first != TLS_HANDSHAKE and first not in _HTTP:
+            self._refuse()
+            return
         self._forwarder.unwatch(self)
         self._transport = None
-        successor: Any
-        if data[0] == TLS_HANDSHAKE:
-            machine = self._forwarder.server_contexts.server()
-            successor = TLSServerLayer(self._forwarder, machine, self.deadline)
-        else:
-            successor = DownstreamConnection(self._forwarder, "http", self.deadline)
+        successor = self._successor(first)
         transport.protocol = successor
         successor.makeConnection(transport)
         successor.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        self.abort()
+
+    def writeConnectionLost(self) -> None:
+        pass
 
     def connectionLost(self, reason: Failure) -> None:
         self._forwarder.unwatch(self)
         self._transport = None
 
+    def _successor(self, first: int) -> Any:
+        forwarder, entrance = self._forwarder, self._entrance
+        if first == TLS_HANDSHAKE:
+            name = entrance.target[0] if entrance.target is not None else ""
+            machine = forwarder.server_contexts.server(name)
+            return TLSServerLayer(forwarder, entrance, machine, self.deadline)
+        if first == SOCKS5 and entrance.target is None:
+            return SOCKS5Opening(forwarder, entrance, self.deadline)
+        return DownstreamConnection(forwarder, entrance, self.deadline)
+
+    def _refuse(self) -> None:
+        """
+        In the tunnel is something that there is no use in answering.
+        """
+        assert self._entrance.target is not None
+        host, port = self._entrance.target
+        self._forwarder.refused(
+            MessageError(
+                f"the tunnel to {join_authority(host, port)} carries neither TLS nor HTTP; "
+                f"--tunnel {port} would let anything through"
+            )
+        )
+        self.abort()
+
     def expired(self) -> None:
         """
         The client has connected and said nothing.
         """
-        self.abort()
+        if self._entrance.target is not None:
+            # Perhaps it waits for the other side to begin.
+            self._refuse()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         """
@@ -82,11 +138,14 @@ class TLSServerLayer(TLSLayer):
     @ivar deadline: until when the handshake has to be.
     """
 
-    __slots__ = ("_forwarder", "deadline")
+    __slots__ = ("_entrance", "_forwarder", "deadline")
 
-    def __init__(self, forwarder: Forwarder, machine: TLSMachine, deadline: float) -> None:
+    def __init__(
+        self, forwarder: Forwarder, entrance: Entrance, machine: TLSMachine, deadline: float
+    ) -> None:
         super().__init__(machine)
         self._forwarder = forwarder
+        self._entrance = entrance
         self.deadline = deadline
 
     def makeConnection(self, transport: Wire) -> None:
@@ -94,10 +153,13 @@ class TLSServerLayer(TLSLayer):
         self._forwarder.watch(self)
 
     def handshaken(self) -> None:
-        self._forwarder.unwatch(self)
-        self.protocol = DownstreamConnection(
-            self._forwarder, "https", self._forwarder.client_deadline()
+        forwarder = self._forwarder
+        forwarder.unwatch(self)
+        connection = self.machine.connection
+        inside = self._entrance.inside_tls(
+            connection.get_protocol_version_name(), server_name(connection)
         )
+        self.protocol = DownstreamConnection(forwarder, inside, forwarder.client_deadline())
         self.protocol.makeConnection(self)
 
     def failed(self, reason: Failure) -> None:

@@ -4,8 +4,9 @@ The server side of HTTP/1.1: one client connection, one exchange after another.
 Theory of operation: what arrives goes to C{_receive}, a bound method that is the state.
 
     head ──► body ──► early ──► head        a message, then waiting for its response, then the next
-      │        │        └─────► tunnel      after 101
       └────────┴──────────────► ignore      after the last response, while the client still sends
+
+After 101, and after a CONNECT, the wire belongs to somebody else: see C{hand_over}.
 
 Writing is corked: an exchange queues what belongs together and flushes once, so that a response
 which came in one piece leaves in one piece.  The connection is registered as the producer of its
@@ -15,18 +16,22 @@ own wire, once and for all; when the client does not read, the exchange is told.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.tunnelling import enter_tunnel
 from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.forward.local import answer_locally
 from fastcar_tw.http.body import BodyReader, request_body_reader
-from fastcar_tw.http.errors import FastcarError, MessageError, error_response
-from fastcar_tw.http.head import find_head_end, parse_request_head
-from fastcar_tw.http.target import Origin
+from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError, error_response
+from fastcar_tw.http.head import RequestHead, find_head_end, parse_request_head
+from fastcar_tw.http.target import Origin, parse_connect_target
+from fastcar_tw.site.exchange import SITE_NAME, SiteExchange
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import Wire, hung_up
 
@@ -34,6 +39,9 @@ from fastcar_tw.wire import Wire, hung_up
 MAX_EARLY = 64 * 1024
 
 CR = 0x0D
+
+#: The answer to a CONNECT that is granted.  Nothing may follow its head but the tunnel.
+_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _Receive = Callable[[bytes], None]
 
@@ -43,6 +51,7 @@ class DownstreamConnection:
     """
     A client connection.
 
+    @ivar entrance: how the client has come in.
     @ivar pinned: an idle upstream connection that this client has authenticated and nobody else may
         use; when it ends, so does this one.
     @ivar deadline: seconds; what passes with it depends on the state, see L{expired}.
@@ -51,6 +60,7 @@ class DownstreamConnection:
     __slots__ = (
         "_buffer",
         "_closing",
+        "_destination",
         "_exchange",
         "_forwarder",
         "_full",
@@ -65,25 +75,32 @@ class DownstreamConnection:
         "_receive",
         "_scheme",
         "_searched",
+        "_secure",
         "_sent",
         "_wire",
         "deadline",
+        "entrance",
         "pinned",
     )
 
-    def __init__(self, forwarder: Forwarder, scheme: str, deadline: float) -> None:
+    def __init__(self, forwarder: Forwarder, entrance: Entrance, deadline: float) -> None:
         """
-        @param scheme: what origin-form requests here are for: C{"https"} inside TLS.
         @param deadline: for the first request head.
         """
         self.deadline = deadline
+        self.entrance = entrance
         self.pinned: UpstreamConnection | None = None
         self._pinned_origin: Origin | None = None
         self._pinned_until = 0.0
         self._forwarder = forwarder
-        self._scheme = scheme
+        self._scheme = entrance.scheme
+        self._secure = entrance.secure
+        # Where all requests go, whatever they say.
+        self._destination: Origin | None = None
+        if entrance.target is not None:
+            self._destination = forwarder.tunnel_origin(entrance)
         self._wire: Wire | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | SiteExchange | None = None
         self._receive: _Receive = self._receive_head
         self._buffer = bytearray()
         self._searched = 0
@@ -115,8 +132,6 @@ class DownstreamConnection:
             return
         if exchange is None or not exchange.request_complete or hung_up(self._wire):
             self._lose(abort=exchange is not None)
-        elif exchange.tunnelling:
-            exchange.downstream_end()
 
     def writeConnectionLost(self) -> None:
         pass
@@ -130,8 +145,7 @@ class DownstreamConnection:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.downstream_lost()
-        if self.pinned is not None:
-            self.pinned.close()
+        self._let_go_of_pinned()
 
     # Back-pressure: the client does not read.
 
@@ -245,24 +259,30 @@ class DownstreamConnection:
         """
         return self._wire.bytes_sent if self._wire is not None else 0
 
-    def end_output(self) -> None:
+    def hand_over(self, successor: Any) -> None:
         """
-        Of a tunnel: the origin has said its last.
+        Leave the wire, and what has already arrived on it, to another protocol.
         """
-        if self._wire is not None:
-            self._wire.loseWriteConnection()
-
-    def start_tunnel(self) -> bytes:
-        """
-        From now on everything goes to the exchange unread.
-
-        @return: what has already arrived.
-        """
-        self._receive = self._receive_tunnel
+        self.flush()
+        wire, self._wire = self._wire, None
+        self._exchange = None
+        if wire is None:
+            return
         early = bytes(self._buffer)
         self._buffer.clear()
-        self.resume_reading()
-        return early
+        self._closing = True
+        self._receive = _ignore
+        self._let_go_of_pinned()
+        wire.unregisterProducer()
+        if self._paused:
+            wire.resumeProducing()
+        wire.protocol = successor
+        successor.makeConnection(wire)
+        self._forwarder.unwatch(self)
+        if early:
+            successor.dataReceived(early)
+        if self._input_ended:
+            successor.readConnectionLost()
 
     def response_done(self, persist: bool) -> None:
         """
@@ -417,7 +437,15 @@ class DownstreamConnection:
         forwarder = self._forwarder
         try:
             request = parse_request_head(data, end)
-            origin = forwarder.origin(request.scheme or self._scheme, request.host)
+            if request.method == b"CONNECT":
+                self._open_tunnel(request, data[end:])
+                return
+            origin = self._destination
+            if origin is None:
+                scheme = self._scheme if self._secure else request.scheme or self._scheme
+                origin = forwarder.origin(scheme, request.host)
+            elif request.scheme is not None:
+                self._check_destination(request, origin)
             local = answer_locally(request)
         except MessageError as error:
             self._refuse(error, data)
@@ -425,7 +453,12 @@ class DownstreamConnection:
         if local is not None:
             self._answer(local)
             return
-        exchange = self._exchange = Exchange(forwarder, self, request, origin)
+        exchange: Exchange | SiteExchange
+        if origin.host == SITE_NAME:
+            exchange = SiteExchange(forwarder, self, request)
+        else:
+            exchange = Exchange(forwarder, self, request, origin)
+        self._exchange = exchange
         reader = self._reader = request_body_reader(request)
         rest = data[end:]
         if reader is None:
@@ -448,7 +481,9 @@ class DownstreamConnection:
             self._read_body(exchange, reader, data)
             exchange.flush_request()
 
-    def _read_body(self, exchange: Exchange, reader: BodyReader, data: bytes) -> None:
+    def _read_body(
+        self, exchange: Exchange | SiteExchange, reader: BodyReader, data: bytes
+    ) -> None:
         try:
             content = reader.feed(data)
         except MessageError as error:
@@ -472,11 +507,41 @@ class DownstreamConnection:
         if self._paused and len(self._buffer) <= MAX_EARLY:
             self.resume_reading()
 
-    def _receive_tunnel(self, data: bytes) -> None:
-        if self._exchange is not None:
-            self._exchange.tunnel_request(data)
+    def _check_destination(self, request: RequestHead, origin: Origin) -> None:
+        """
+        In a tunnel an absolute-form target can only repeat where the tunnel leads to.
+
+        @raise MessageError: 421 (RFC 9110 section 15.5.20) if it names something else.
+        """
+        scheme = self._scheme if self._secure else request.scheme or self._scheme
+        named = self._forwarder.origin(scheme, request.host)
+        hosts = (origin.host, origin.tls_name)
+        if named.host not in hosts or (named.scheme, named.port) != (origin.scheme, origin.port):
+            raise MessageError("the target is not where the tunnel leads to", 421)
+
+    def _open_tunnel(self, request: RequestHead, early: bytes) -> None:
+        """
+        Answer a CONNECT (RFC 9110 section 9.3.6).
+
+        @param early: what has arrived behind its head.
+        @raise MessageError: it is not one that can be answered.
+        """
+        if self._destination is not None:
+            raise MessageError("CONNECT inside of a tunnel is not supported", 501)
+        if request.content_length or request.chunked:
+            raise MessageError("a CONNECT has no body")
+        host, port = parse_connect_target(request.target)
+        inside = self.entrance.inside_tunnel("connect", host, port)
+        self._buffer[:0] = early
+        self.hand_over(enter_tunnel(self._forwarder, inside, _CONNECTED, _connect_refusal))
 
     # Ending.
+
+    def _let_go_of_pinned(self) -> None:
+        pinned, self.pinned = self.pinned, None
+        if pinned is not None:
+            pinned.keeper = None
+            pinned.close()
 
     def _answer(self, response: bytes) -> None:
         """
@@ -537,6 +602,13 @@ class DownstreamConnection:
             wire.abortConnection()
         else:
             wire.loseConnection()
+
+
+def _connect_refusal(error: GatewayError) -> bytes:
+    """
+    The answer to a CONNECT when its target cannot be reached.
+    """
+    return error_response(error, head_only=False, close=True)
 
 
 def _ignore(data: bytes) -> None:

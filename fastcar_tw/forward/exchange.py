@@ -28,6 +28,7 @@ from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin
 from fastcar_tw.routes.connect import wanted_credentials
+from fastcar_tw.tunnel import Tunnel
 from fastcar_tw.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 
 #: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
 _CONTENT_LENGTH = frozenset((b"content-length",))
-
-#: The sides that have ended a tunnel.
-_BY_CLIENT = 1
-_BY_ORIGIN = 2
 
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -57,7 +54,6 @@ class Exchange:
     @ivar pinned: the upstream connection is authenticated, or about to be, and belongs to this
         client connection for good (RFC 9110 section 3.3); False again once that has it.
     @ivar persist: the client connection may serve another request afterwards.
-    @ivar tunnelling: the connection was upgraded.
     """
 
     __slots__ = (
@@ -76,7 +72,6 @@ class Exchange:
         "_sent_again",
         "_started",
         "_status",
-        "_tunnel_ends",
         "_waiting",
         "head_only",
         "origin",
@@ -85,7 +80,6 @@ class Exchange:
         "request",
         "request_complete",
         "responded",
-        "tunnelling",
     )
 
     def __init__(
@@ -102,7 +96,6 @@ class Exchange:
         self.responded = False
         self.persist = not request.close
         self.pinned = request.connection_auth
-        self.tunnelling = False
         self._forwarder = forwarder
         self._downstream = downstream
         self._started = forwarder.now()
@@ -125,7 +118,6 @@ class Exchange:
         self._moved = 0
         self._status = 0
         self._named: Container[bytes] = ()
-        self._tunnel_ends = 0
 
     def __repr__(self) -> str:
         return f"<Exchange {self._what()} {'ended' if self._ended else 'under way'}>"
@@ -204,11 +196,7 @@ class Exchange:
         The client has gone.
         """
         connection = self._end()
-        if connection is None:
-            return
-        if self.tunnelling:
-            connection.close()
-        else:
+        if connection is not None:
             connection.abort()
 
     def expired(self) -> None:
@@ -225,9 +213,7 @@ class Exchange:
         if connection is not None:
             connection.abort()
         if self.responded:
-            error = FastcarError(
-                504, "connection_read_timeout", f"{self.origin}: no byte moved for too long"
-            )
+            error = self._stall_error()
         elif by_client:
             error = FastcarError(408, "http_request_error", "the request body took too long")
         elif not self.request_complete:
@@ -424,11 +410,9 @@ class Exchange:
         )
         self._forwarder.pool.acquire_again(self._next_hop, self)
 
-    # A connection that was upgraded (RFC 9110 section 7.8).
-
     def switched(self, head: ResponseHead, early: bytes) -> None:
         """
-        The origin has switched protocols.
+        The origin has switched protocols (RFC 9110 section 7.8): what follows is a tunnel.
 
         @param early: what it has already sent in the new one.
         """
@@ -444,7 +428,7 @@ class Exchange:
                 )
             )
             return
-        self.responded = self.tunnelling = True
+        self.responded = True
         self._downstream.queue(
             b"HTTP/1.1 101%b\r\n%b%bConnection: upgrade\r\nUpgrade: %b\r\n\r\n%b"
             % (
@@ -455,50 +439,11 @@ class Exchange:
                 early,
             )
         )
-        sent_early = self._downstream.start_tunnel()
-        if sent_early:
-            connection.send(sent_early)
-        if self._downstream.input_ended:
-            self.downstream_end()
-
-    def tunnel_request(self, data: bytes) -> None:
-        """
-        Bytes from the client.
-        """
-        if self._connection is not None:
-            self._connection.send(data)
-            self._set_deadline()
-
-    def tunnel_data(self, data: bytes) -> None:
-        """
-        Bytes from the origin.
-        """
-        self._downstream.queue(data)
-
-    def downstream_end(self) -> None:
-        """
-        The client will send no more.
-        """
-        if self._connection is not None and not self._tunnel_ends & _BY_CLIENT:
-            self._connection.end_output()
-            self._tunnel_ended(_BY_CLIENT)
-
-    def tunnel_end(self) -> None:
-        """
-        The origin will send no more.
-        """
-        if not self._tunnel_ends & _BY_ORIGIN:
-            self._downstream.flush()
-            self._downstream.end_output()
-            self._tunnel_ended(_BY_ORIGIN)
-
-    def _tunnel_ended(self, side: int) -> None:
-        self._tunnel_ends |= side
-        if self._tunnel_ends == _BY_CLIENT | _BY_ORIGIN:
-            connection = self._end()
-            if connection is not None:
-                connection.close()
-            self._downstream.response_done(False)
+        self._end()
+        tunnel = Tunnel(self._forwarder, self._stalled)
+        tunnel.start()
+        connection.hand_over(tunnel.origin)
+        self._downstream.hand_over(tunnel.client)
 
     # Ours.
 
@@ -513,6 +458,17 @@ class Exchange:
     def _bytes_moved(self) -> int:
         connection = self._connection
         return self._downstream.sent() + (connection.sent() if connection is not None else 0)
+
+    def _stall_error(self) -> FastcarError:
+        text = f"{self.origin}: no byte moved for too long"
+        return FastcarError(504, "connection_read_timeout", text)
+
+    def _stalled(self) -> None:
+        """
+        Of a tunnel.
+        """
+        elapsed = self._forwarder.now() - self._started
+        self._forwarder.failed(self._what(), self._stall_error(), elapsed)
 
     def _end(self) -> UpstreamConnection | None:
         """

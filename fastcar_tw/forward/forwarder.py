@@ -13,10 +13,14 @@ from twisted.python.failure import Failure
 
 from fastcar_tw.config import Config
 from fastcar_tw.deadlines import Deadlines, Expiring
+from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.http.errors import FastcarError, MessageError
 from fastcar_tw.http.target import Origin, parse_authority
+from fastcar_tw.routes.allowed_tunnels import AllowedTunnels
+from fastcar_tw.routes.proxy import Proxy
 from fastcar_tw.routes.selection import Routes
 from fastcar_tw.tls.machine import TLSError
+from fastcar_tw.tls.names import normal_host
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.upstream.pool import ConnectionPool
@@ -48,6 +52,7 @@ class Forwarder:
     @ivar config: the configuration.
     @ivar pool: connections to the origins.
     @ivar server_contexts: certificates shown to the clients.
+    @ivar relayed: the targets of tunnels into which nobody looks.
     @ivar via: the Via field line for a message received in HTTP/1.0 (10) and 1.1 (11), or nothing.
     """
 
@@ -72,6 +77,7 @@ class Forwarder:
         self.now = clock.seconds
         self.deadlines = Deadlines(clock, sweep_interval(config))
         self.clients: set[Client] = set()
+        self.relayed = AllowedTunnels(config.tunnel)
         self._trust = trust
         self._routes = routes
         self._drained: Deferred[None] | None = None
@@ -144,14 +150,39 @@ class Forwarder:
         key = (scheme, host)
         origin = self._origins.get(key)
         if origin is None:
-            name, port = parse_authority(host, scheme)
-            verified = scheme == "http" or self._trust.verifies(name, port)
-            route = self._routes.route(scheme, name) if self._routes is not None else None
-            origin = Origin(scheme, name, port, verified, route)
+            origin = self._origin(scheme, *parse_authority(host, scheme))
             if len(self._origins) >= MAX_KNOWN_ORIGINS:
                 self._origins.clear()
             self._origins[key] = origin
         return origin
+
+    def tunnel_origin(self, entrance: Entrance) -> Origin:
+        """
+        The origin that requests in a tunnel are for, whatever they say.  In TLS its certificate has
+        to be for the name that the client has asked us to be.
+        """
+        assert entrance.target is not None
+        host, port = entrance.target
+        if not entrance.tls_version:
+            if entrance.secure and port == 80:
+                port = 443
+            return self._origin(entrance.scheme, host, port)
+        name = entrance.server_name
+        return self._origin("https", host, port, "" if name == normal_host(host) else name)
+
+    def relayed_origin(self, host: str, port: int) -> Origin:
+        """
+        The target of a tunnel that is relayed unseen.
+        """
+        # Whatever a tunnel carries, a proxy is asked for it as for https.
+        return Origin("tcp", host, port, True, self._route("https", host))
+
+    def _origin(self, scheme: str, host: str, port: int, tls_name: str = "") -> Origin:
+        verified = scheme == "http" or self._trust.verifies(tls_name or host, port)
+        return Origin(scheme, host, port, verified, self._route(scheme, host), tls_name)
+
+    def _route(self, scheme: str, host: str) -> Proxy | None:
+        return self._routes.route(scheme, host) if self._routes is not None else None
 
     def refused(self, error: MessageError) -> None:
         """

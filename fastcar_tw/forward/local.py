@@ -1,12 +1,11 @@
 """
-Requests that fastcar answers itself, because they may not or cannot be forwarded.
+Requests that fastcar answers itself, because they may not be forwarded.
 """
 
 from __future__ import annotations
 
 from email.utils import formatdate
 
-from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.head import RequestHead
 
 
@@ -15,10 +14,7 @@ def answer_locally(request: RequestHead) -> bytes | None:
     The response for a request that ends here: Max-Forwards is 0 (RFC 9110 section 7.6.2).
 
     @return: a whole response that closes the connection; None when the request is to be forwarded.
-    @raise MessageError: 501 for CONNECT.
     """
-    if request.method == b"CONNECT":
-        raise MessageError("CONNECT is not supported on this socket", 501)
     if request.max_forwards != 0:
         return None
     if request.method == b"OPTIONS":

@@ -6,21 +6,21 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet import defer, task
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger, LogLevel
-from twisted.python.failure import Failure
 
 from fastcar_tw.config import Config
-from fastcar_tw.downstream import socketfile
+from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.front import Front
+from fastcar_tw.downstream.listeners import Listener, listen_tcp, listen_unix, parse_listener
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.target import Origin, ip_literal
 from fastcar_tw.names.lookup import Lookup, ThreadedLookup
@@ -35,8 +35,6 @@ from fastcar_tw.upstream.endpoints import OriginEndpoints
 from fastcar_tw.upstream.pool import ConnectionPool
 from fastcar_tw.upstream.prewarm import parse_prewarm
 
-#: Clients that may be waiting to be accepted: all workers of a busy php-fpm at once.
-BACKLOG = 4096
 #: Seconds for idle connections to be closed in order at shutdown.
 GOODBYE_TIMEOUT = 0.5
 
@@ -48,12 +46,13 @@ class ForwardFactory(Factory):
 
     noisy = False
 
-    def __init__(self, forwarder: Forwarder) -> None:
+    def __init__(self, forwarder: Forwarder, entrance: Entrance) -> None:
         self._forwarder = forwarder
+        self._entrance = entrance
 
     # Not an IProtocol by the letter: nobody asks for its connectionMade.
     def buildProtocol(self, addr: IAddress | None) -> Front:  # type: ignore[override]
-        return Front(self._forwarder)
+        return Front(self._forwarder, self._entrance)
 
 
 class ForwardService(Service):
@@ -76,8 +75,8 @@ class ForwardService(Service):
         self.log = Logger(namespace="fastcar")
         self._config = config
         self._reactor = reactor
-        self._port: IListeningPort | None = None
-        eager = EagerReactor(reactor, patience=config.stall_timeout)
+        self._ports: list[IListeningPort] = []
+        self._eager = eager = EagerReactor(reactor, patience=config.stall_timeout)
         trust = Trust(config.trust, config.insecure_origins)
         self._routes = Routes(config.proxy, config.no_proxy, os.environ)
         self._resolver = Resolver(
@@ -101,14 +100,13 @@ class ForwardService(Service):
         )
         #: Fires when all connections of C{config.prewarm} have been tried for the first time.
         self.ready: Deferred[None] = Deferred()
-        # For its owner only, until its group is set.
-        self._endpoint = UNIXServerEndpoint(eager, config.unix, BACKLOG, 0o600)
 
     def privilegedStartService(self) -> None:
         """
-        Take the socket, while the process may still have the right to.
+        Take the sockets, while the process may still have the right to.
 
-        @raise SocketPathError: the path is in use, or cannot be used.
+        @raise SocketPathError: a path is in use, or cannot be used.
+        @raise CannotListenError: so is, or can, a port.
         """
         super().privilegedStartService()
         self._listen()
@@ -118,9 +116,10 @@ class ForwardService(Service):
         Serve.
 
         @raise SocketPathError: see L{privilegedStartService}.
+        @raise CannotListenError: so.
         """
         super().startService()
-        if self._port is None:
+        if not self._ports:
             self._listen()
         self.forwarder.deadlines.start()
         self.forwarder.deadlines.watch(self._pool)
@@ -129,6 +128,7 @@ class ForwardService(Service):
         self._prewarm()
         for origin in self._config.insecure_origins:
             self.log.warn("certificates of {origin} are NOT verified", origin=origin)
+        self._tell_listeners()
         self.log.info(
             "forwarding from {path} (mode {mode:o}); CA for clients: {ca}",
             path=self._config.unix,
@@ -145,10 +145,7 @@ class ForwardService(Service):
         """
         super().stopService()
         self._pool.let_cool()
-        port, self._port = self._port, None
-        stopped: Deferred[Any] = (
-            defer.maybeDeferred(port.stopListening) if port else defer.succeed(None)
-        )
+        stopped = self._stop_listening()
         drained = self.forwarder.drain()
         drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
         return defer.DeferredList([stopped, drained]).addCallback(self._finish)
@@ -167,26 +164,58 @@ class ForwardService(Service):
         return task.deferLater(self._reactor, 0, lambda: None)
 
     def _listen(self) -> None:
-        path = self._config.unix
-        socketfile.prepare(path)
-        ports: list[IListeningPort] = []
-        failures: list[Failure] = []
-        # This endpoint listens at once.
-        self._endpoint.listen(ForwardFactory(self.forwarder)).addCallbacks(
-            ports.append, failures.append
-        )
-        if failures:
-            failures[0].raiseException()
-        self._port = ports[0]
+        """
+        Open all listeners, or none.
+        """
+        config = self._config
         try:
-            if self._config.socket_group is not None:
-                socketfile.set_group(path, self._config.socket_group)
-            os.chmod(path, self._config.socket_mode)
-        except Exception:
-            self._port = None
-            ports[0].stopListening()
-            os.unlink(path)
+            for listener, secure in self._listeners():
+                factory = ForwardFactory(self.forwarder, Entrance(str(listener), secure))
+                if listener.path:
+                    port = listen_unix(
+                        self._eager, listener, factory, config.socket_mode, config.socket_group
+                    )
+                else:
+                    port = listen_tcp(self._eager, listener, factory)
+                self._ports.append(port)
+        except BaseException:
+            self._stop_listening()
             raise
+
+    def _listeners(self) -> Iterator[tuple[Listener, bool]]:
+        """
+        All places to listen, and whether plain HTTP there is for https origins.
+        """
+        yield Listener(self._config.unix), False
+        if self._config.https_unix is not None:
+            yield Listener(self._config.https_unix), True
+        for text in self._config.listen:
+            yield parse_listener(text), False
+
+    def _tell_listeners(self) -> None:
+        """
+        Log where we listen besides the main socket, which is told last.
+        """
+        for (listener, secure), port in zip(self._listeners(), self._ports, strict=True):
+            if listener.path == self._config.unix:
+                continue
+            if not listener.path:
+                # It may have been any free one.
+                listener = listener._replace(port=cast(IPv4Address, port.getHost()).port)
+            self.log.emit(
+                LogLevel.info if listener.is_local else LogLevel.warn,
+                "listening on {listener}{note}",
+                listener=str(listener),
+                note="; plain HTTP there is for https origins"
+                if secure
+                else ""
+                if listener.is_local
+                else ", which is open to other machines",
+            )
+
+    def _stop_listening(self) -> Deferred[Any]:
+        ports, self._ports = self._ports, []
+        return defer.DeferredList([defer.maybeDeferred(port.stopListening) for port in ports])
 
     def _prewarm(self) -> None:
         wanted: Counter[Origin] = Counter()

@@ -299,10 +299,11 @@ def _judge_other_target(head: RequestHead, has_host: bool) -> None:
     """
     if has_host and head.host:
         parse_authority(head.host, "http")
-    elif head.version == 11 and not has_host:
-        raise MessageError("no Host field: expected the name of the origin")
     if head.method == b"CONNECT":
+        # Its target is an authority; Host can only repeat it, and some clients leave it out.
         return
+    if head.version == 11 and not has_host:
+        raise MessageError("no Host field: expected the name of the origin")
     if head.target == b"*":
         if head.method != b"OPTIONS":
             raise MessageError("the target * is for OPTIONS only")

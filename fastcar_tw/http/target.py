@@ -21,11 +21,12 @@ class Origin(NamedTuple):
     The server a request is for, and with it the key under which its connections are pooled:
     requests that differ in any of this never share a connection.
 
-    @ivar scheme: C{"http"} or C{"https"}.
+    @ivar scheme: C{"http"} or C{"https"}; C{"tcp"} where only bytes are relayed.
     @ivar host: lower-case name or address; IPv6 addresses without their brackets.
     @ivar port: TCP port, 1 to 65535.
     @ivar verified: whether the origin's certificate is verified (the trust policy).
     @ivar route: the proxy it is reached through, None when there is none.
+    @ivar tls_name: whom its certificate has to name, where that is not C{host}; else empty.
     """
 
     scheme: str
@@ -33,11 +34,14 @@ class Origin(NamedTuple):
     port: int
     verified: bool = True
     route: Proxy | None = None
+    tls_name: str = ""
 
     def __str__(self) -> str:
         if not self.host:
             return f"proxy {self.route}"
         origin = f"{self.scheme}://{join_authority(self.host, self.port)}"
+        if self.tls_name:
+            origin += f" as {self.tls_name}"
         return origin if self.route is None else f"{origin} through proxy {self.route}"
 
     @property
@@ -97,6 +101,32 @@ def parse_authority(authority: bytes, scheme: str) -> tuple[str, int]:
     if not 0 < port < 65536:
         raise MessageError("invalid Host: expected a port from 1 to 65535")
     return host, port
+
+
+def parse_connect_target(target: bytes) -> tuple[str, int]:
+    """
+    Split the C{host:port} of a CONNECT, where there is no default port.
+
+    @raise MessageError: for anything else; 400 (RFC 9110 section 9.3.6).
+    """
+    match = AUTHORITY.fullmatch(target)
+    if match is None or not match[2]:
+        raise MessageError("invalid target of CONNECT: expected host:port")
+    return parse_authority(target, "http")
+
+
+def check_host(host: str) -> str:
+    """
+    See that a host could stand in an authority; IPv6 addresses have no brackets here.
+
+    @return: it in lower case.
+    @raise MessageError: it could not.
+    """
+    if isinstance(ip_literal(host), IPv6Address):
+        return host.lower()
+    if ":" in host or "[" in host:
+        raise MessageError("invalid host: expected a name or an address")
+    return parse_authority(host.encode("ascii", "replace"), "http")[0]
 
 
 def split_absolute_form(target: bytes) -> tuple[str, bytes, bytes]:

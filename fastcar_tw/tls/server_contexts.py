@@ -21,7 +21,7 @@ from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.names import is_dns_name
 from fastcar_tw.tls.policy import new_context
 
-__all__ = ["CertificateFileError", "KeyFileError", "ServerContexts"]
+__all__ = ["CertificateFileError", "KeyFileError", "ServerContexts", "server_name"]
 
 #: For clients without SNI, or with one that is no name.
 DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -83,11 +83,16 @@ class ServerContexts:
         context.set_tlsext_servername_callback(leaves.choose)
         return cls(context)
 
-    def server(self) -> TLSMachine:
+    def server(self, default_name: str = "") -> TLSMachine:
         """
         The server side of a new connection.
+
+        @param default_name: whom the certificate is to name if the client does not say.
         """
-        return TLSMachine.server(self._context)
+        machine = TLSMachine.server(self._context)
+        if default_name:
+            machine.connection.set_app_data(default_name)
+        return machine
 
 
 class LeafCache:
@@ -110,9 +115,12 @@ class LeafCache:
 
     def choose(self, connection: SSL.Connection) -> None:
         """
-        Give a connection the leaf for its SNI (RFC 6066 section 3), or the default one.
+        Give a connection the leaf for its SNI (RFC 6066 section 3), or else for its default name.
         """
-        connection.set_context(self.leaf(_server_name(connection.get_servername() or b"")))
+        name = server_name(connection)
+        if not name and (default := connection.get_app_data()):
+            name = _valid_name(default)
+        connection.set_context(self.leaf(name))
 
     def leaf(self, name: str) -> SSL.Context:
         """
@@ -140,12 +148,16 @@ class LeafCache:
         return context
 
 
+def server_name(connection: SSL.Connection) -> str:
+    """
+    The name that a client has asked for in SNI; empty: none, or nothing that is a name.
+    """
+    return _valid_name((connection.get_servername() or b"").decode("latin-1"))
+
+
 @functools.lru_cache(MAX_LEAVES)
-def _server_name(sni: bytes) -> str:
-    """
-    The name to mint a leaf for; empty if it is none.
-    """
-    name = sni.decode("latin-1").lower().removesuffix(".")
+def _valid_name(name: str) -> str:
+    name = name.lower().removesuffix(".")
     return name if is_dns_name(name) or ip_literal(name) is not None else ""
 
 

@@ -25,6 +25,7 @@ from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.lane import PooledConnection
 from fastcar_tw.pool.stats import Retired
+from fastcar_tw.tunnel import TunnelEnd
 from fastcar_tw.wire import Wire, acknowledge, input_ended
 
 
@@ -51,10 +52,6 @@ class UpstreamExchange(Protocol):
     def keep(self, connection: UpstreamConnection) -> None: ...
 
     def switched(self, head: ResponseHead, early: bytes) -> None: ...
-
-    def tunnel_data(self, data: bytes) -> None: ...
-
-    def tunnel_end(self) -> None: ...
 
     def flush_response(self) -> None: ...
 
@@ -207,12 +204,15 @@ class UpstreamConnection(PooledConnection):
         if self._wire is not None:
             self._wire.resumeProducing()
 
-    def end_output(self) -> None:
+    def hand_over(self, end: TunnelEnd) -> None:
         """
-        Of a tunnel: the client has said its last.
+        Be the end of a tunnel from now on: this connection only counts it, until it is closed.
         """
+        self._exchange = None
         if self._wire is not None:
-            self._wire.loseWriteConnection()
+            self._wire.unregisterProducer()
+            end.on_lost = self._tunnel_closed
+            end.makeConnection(self._wire)
 
     def is_stale(self) -> bool:
         """
@@ -280,9 +280,6 @@ class UpstreamConnection(PooledConnection):
     def readConnectionLost(self) -> None:
         exchange = self._exchange
         if exchange is not None:
-            if self._receive == self._receive_tunnel:
-                exchange.tunnel_end()
-                return
             reader = self._reader
             # There is nothing to release, even if the response has ended properly.
             self._response_close = True
@@ -345,7 +342,6 @@ class UpstreamConnection(PooledConnection):
         self._buffer = b""
         self._responded = True
         if head.status == 101:
-            self._receive = self._receive_tunnel
             exchange.switched(head, data)
             return
         reader = response_body_reader(head, exchange.head_only)
@@ -376,9 +372,12 @@ class UpstreamConnection(PooledConnection):
         if reader.finished and self._exchange is exchange:
             self._finish(exchange, reader)
 
-    def _receive_tunnel(self, data: bytes) -> None:
-        if self._exchange is not None:
-            self._exchange.tunnel_data(data)
+    def _tunnel_closed(self, reason: Failure) -> None:
+        if self._wire is not None:
+            self._wire = None
+            self._owner.retired(self, Retired.TAKEN)
+        self._leaving = None
+        self._owner.closed(self)
 
     def _limit(self, keep_alive: bytes) -> None:
         """

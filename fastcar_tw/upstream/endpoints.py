@@ -43,9 +43,10 @@ class OriginEndpoints:
         endpoint = self.dial(*origin.peer)
         if origin.route is not None:
             endpoint = self._through(origin.route, endpoint, origin)
-        if origin.scheme == "http":
+        if origin.scheme != "https":
             return endpoint
-        return TLSClientEndpoint(endpoint, self._trust, origin.host, origin.port)
+        name = origin.tls_name or origin.host
+        return TLSClientEndpoint(endpoint, self._trust, name, origin.port)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
         """

@@ -16,7 +16,12 @@ from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
 from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -162,6 +167,18 @@ class ConnectionPool(HTTPConnectionPool):
         A waiter has gone.  What is being opened for it will serve others.
         """
         self._core.cancel(origin, waiter)
+
+    def connect(self, origin: Origin, factory: IProtocolFactory) -> Deferred[Any]:
+        """
+        Connect to an origin as the pool does, for something that cannot be pooled.
+
+        @return: fires with the factory's protocol; fails with L{GatewayError}.
+        """
+        connecting: Deferred[Any] = maybeDeferred(
+            lambda: self._endpoint_for(origin).connect(factory)
+        )
+        connecting.addTimeout(self._connect_timeout, self._clock, _timed_out)
+        return connecting.addErrback(connect_error, origin)
 
     # For the service.
 
@@ -329,16 +346,12 @@ class ConnectionPool(HTTPConnectionPool):
 
     def _begin(self, decision: Open[Origin, UpstreamConnection, Waiter]) -> None:
         attempt = decision.attempt
-        connecting: Deferred[Any] = maybeDeferred(self._connect, attempt.key)
-        connecting.addTimeout(self._connect_timeout, self._clock, _timed_out)
+        origin = attempt.key
+        connecting = self.connect(origin, _ConnectionFactory(origin, self))
         self._connecting[attempt] = connecting
-        connecting.addErrback(connect_error, attempt.key)
         connecting.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(attempt,), errbackArgs=(attempt,)
         )
-
-    def _connect(self, origin: Origin) -> Deferred[Any]:
-        return self._endpoint_for(origin).connect(_ConnectionFactory(origin, self))
 
     def _opened(
         self,

@@ -206,7 +206,7 @@ class RefusalTests(ProxyTestCase):
 
     def test_no_http(self) -> None:
         """What is no HTTP at all is refused like a broken request."""
-        self.refused(b"\x05\x01\x00\r\n\r\n", 400)
+        self.refused(b"\x06\x01\x00\r\n\r\n", 400)
 
     def test_line_without_end(self) -> None:
         """A line that ends in LF alone is refused at once, not waited for."""

@@ -251,7 +251,6 @@ class ConnectionTests(SynchronousTestCase):
         self.connection.send(b"x")
         self.connection.pause_reading()
         self.connection.resume_reading()
-        self.connection.end_output()
         self.reactor.settle()
         self.assertEqual(self.origin.received, b"")
         self.assertIn(" closed ", repr(self.connection))

@@ -632,17 +632,17 @@ class LeavingTests(ProxyTestCase):
         self.assertTrue(origin.aborted and origin.closed)
 
     def test_tunnel_to_an_origin_that_does_not_read(self) -> None:
-        """What a tunnel leaves unread is kept for it for a while, and then broken off."""
+        """What a tunnel leaves unread is kept for it until it has stood still for too long."""
         origin = self.tunnel()
-        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        self.proxy.elapse(Config().stall_timeout - 1)
         self.assertFalse(origin.closed)
-        self.proxy.elapse(2 * SWEEP_INTERVAL)
+        self.proxy.elapse(Config().stall_timeout + 3)
         self.assertTrue(origin.aborted and origin.closed)
 
     def test_tunnel_to_an_origin_that_reads_late(self) -> None:
         """An origin that reads within this time gets all of it."""
         origin = self.tunnel()
-        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        self.proxy.elapse(Config().stall_timeout - 1)
         origin.resume()
         self.assertEqual(len(origin.received), 40000)
         self.assertTrue(origin.ended_cleanly and origin.closed)

@@ -1,0 +1,226 @@
+"""
+The server's side of SOCKS5 (RFC 1928): no authentication, CONNECT only.
+
+C{SOCKS5Server} is the conversation without I/O, C{SOCKS5Opening} its shell.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.farewell import Farewell
+from fastcar_tw.downstream.tunnelling import enter_tunnel
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.http.errors import GatewayError, MessageError
+from fastcar_tw.http.target import check_host
+from fastcar_tw.routes.socks5 import (
+    CONNECT,
+    NO_ACCEPTABLE_METHOD,
+    NO_AUTHENTICATION,
+    SUCCEEDED,
+    VERSION,
+    MessageFormatError,
+    decode_message,
+    encode_message,
+)
+from fastcar_tw.wire import Wire
+
+#: Replies, RFC 1928 section 6.
+GENERAL_FAILURE = 1
+NOT_ALLOWED = 2
+NETWORK_UNREACHABLE = 3
+HOST_UNREACHABLE = 4
+CONNECTION_REFUSED = 5
+COMMAND_NOT_SUPPORTED = 7
+ADDRESS_NOT_SUPPORTED = 8
+
+#: The replies for RFC 9209 error types; any other is a general failure.
+_REPLIES = {
+    "http_request_denied": NOT_ALLOWED,
+    "destination_ip_unroutable": NETWORK_UNREACHABLE,
+    "dns_error": HOST_UNREACHABLE,
+    "connection_timeout": HOST_UNREACHABLE,
+    "connection_refused": CONNECTION_REFUSED,
+}
+
+
+class SOCKS5Error(Exception):
+    """
+    A client is refused.
+
+    @ivar answer: what it is told, perhaps nothing.
+    """
+
+    def __init__(self, text: str, answer: bytes = b"") -> None:
+        super().__init__(text)
+        self.answer = answer
+
+
+class SOCKS5Server:
+    """
+    A conversation with a client that wants to be connected.
+
+    @ivar target: host and port it asked for, when it has.
+    @ivar leftover: what arrived behind that.
+    """
+
+    def __init__(self) -> None:
+        self.target: tuple[str, int] | None = None
+        self.leftover = b""
+        self._buffer = b""
+        self._greeted = False
+
+    def receive(self, data: bytes) -> bytes:
+        """
+        Take what the client sent, until there is a C{target}.
+
+        @return: what to send.
+        @raise SOCKS5Error: it wants what there is not, or breaks the protocol.
+        """
+        self._buffer += data
+        answer = b""
+        if not self._greeted:
+            answer = self._greet()
+        if self._greeted:
+            self._read_request()
+        return answer
+
+    def _greet(self) -> bytes:
+        """
+        Section 3.
+        """
+        buffer = self._buffer
+        if buffer[0] != VERSION:
+            raise SOCKS5Error(f"expected version {VERSION}, got {buffer[0]}")
+        if len(buffer) < 2 or len(buffer) < 2 + buffer[1]:
+            return b""
+        methods, self._buffer = buffer[2 : 2 + buffer[1]], buffer[2 + buffer[1] :]
+        if NO_AUTHENTICATION not in methods:
+            answer = bytes((VERSION, NO_ACCEPTABLE_METHOD))
+            raise SOCKS5Error("expected the method without authentication", answer)
+        self._greeted = True
+        return bytes((VERSION, NO_AUTHENTICATION))
+
+    def _read_request(self) -> None:
+        """
+        Section 4.
+        """
+        buffer = self._buffer
+        if len(buffer) > 1 and buffer[0] == VERSION and buffer[1] != CONNECT:
+            raise SOCKS5Error(f"command {buffer[1]} is not CONNECT", reply(COMMAND_NOT_SUPPORTED))
+        try:
+            message = decode_message(buffer)
+        except MessageFormatError as error:
+            wrong_version = buffer[0] != VERSION
+            code = GENERAL_FAILURE if wrong_version else ADDRESS_NOT_SUPPORTED
+            raise SOCKS5Error(str(error), reply(code)) from None
+        if message is None:
+            return
+        _, host, port, size = message
+        try:
+            self.target = check_host(host), port
+        except MessageError:
+            raise SOCKS5Error("invalid name", reply(ADDRESS_NOT_SUPPORTED)) from None
+        if not port:
+            raise SOCKS5Error("port 0 cannot be connected to", reply(GENERAL_FAILURE))
+        self.leftover, self._buffer = buffer[size:], b""
+
+
+def reply(code: int) -> bytes:
+    """
+    A reply without an address: it would tell nothing.
+    """
+    return encode_message(code, "0.0.0.0", 0)
+
+
+def refusal(error: GatewayError) -> bytes:
+    """
+    The reply for a tunnel that could not be opened.
+    """
+    return reply(_REPLIES.get(error.proxy_status, GENERAL_FAILURE))
+
+
+@implementer(IHalfCloseableProtocol)
+class SOCKS5Opening:
+    """
+    Answers a client until it has its tunnel.
+
+    @ivar deadline: until when it has to.
+    """
+
+    __slots__ = ("_entrance", "_forwarder", "_server", "_wire", "deadline")
+
+    def __init__(self, forwarder: Forwarder, entrance: Entrance, deadline: float) -> None:
+        self.deadline = deadline
+        self._forwarder = forwarder
+        self._entrance = entrance
+        self._server = SOCKS5Server()
+        self._wire: Wire | None = None
+
+    def makeConnection(self, transport: Wire) -> None:
+        self._wire = transport
+        self._forwarder.watch(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        wire = self._wire
+        if wire is None:
+            return
+        server = self._server
+        try:
+            answer = server.receive(data)
+        except SOCKS5Error as error:
+            self._refuse(wire, error)
+            return
+        if answer:
+            wire.write(answer)
+        if server.target is not None:
+            self._hand_over(wire, *server.target)
+
+    def readConnectionLost(self) -> None:
+        self.abort()
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._forwarder.unwatch(self)
+        self._wire = None
+
+    def _hand_over(self, wire: Wire, host: str, port: int) -> None:
+        self._wire = None
+        inside = self._entrance.inside_tunnel("socks5", host, port)
+        successor = enter_tunnel(self._forwarder, inside, reply(SUCCEEDED), refusal)
+        wire.protocol = successor
+        successor.makeConnection(wire)
+        self._forwarder.unwatch(self)
+        if self._server.leftover:
+            successor.dataReceived(self._server.leftover)
+
+    def _refuse(self, wire: Wire, error: SOCKS5Error) -> None:
+        self._forwarder.refused(MessageError(f"SOCKS5: {error}"))
+        self._wire = None
+        Farewell(self._forwarder, error.answer).makeConnection(wire)
+        self._forwarder.unwatch(self)
+
+    def expired(self) -> None:
+        """
+        It has taken too long.
+        """
+        self._forwarder.refused(MessageError("SOCKS5: the request took too long", 408))
+        self.abort()
+
+    def abort(self) -> None:
+        """
+        End at once.
+        """
+        if self._wire is not None:
+            self._wire.abortConnection()
+
+    def drain(self) -> None:
+        """
+        fastcar is stopping, and nothing has been asked for here.
+        """
+        self.abort()

@@ -1,0 +1,3 @@
+"""
+C{http://fastcar.localhost/}: fastcar itself, as a client of it sees it.
+"""
