@@ -29,7 +29,12 @@ from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.forward.local import answer_locally
 from fastcar_tw.http.body import BodyReader, request_body_reader
 from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError, error_response
-from fastcar_tw.http.head import RequestHead, find_head_end, parse_request_head
+from fastcar_tw.http.head import (
+    RequestHead,
+    check_request_line,
+    find_head_end,
+    parse_request_head,
+)
 from fastcar_tw.http.target import Origin, parse_connect_target
 from fastcar_tw.site.exchange import SITE_NAME, SiteExchange
 from fastcar_tw.upstream.connection import UpstreamConnection
@@ -428,7 +433,10 @@ class DownstreamConnection:
         As L{find_head_end}; 0 when the head has been refused.
         """
         try:
-            return find_head_end(data, searched)
+            end = find_head_end(data, searched)
+            if end < 0:
+                check_request_line(data)
+            return end
         except MessageError as error:
             self._refuse(error, data)
             return 0

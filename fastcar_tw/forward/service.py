@@ -31,6 +31,7 @@ from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.facade import EagerReactor
+from fastcar_tw.transport.loops import LoopGuard
 from fastcar_tw.upstream.endpoints import OriginEndpoints
 from fastcar_tw.upstream.pool import ConnectionPool
 from fastcar_tw.upstream.prewarm import parse_prewarm
@@ -77,6 +78,7 @@ class ForwardService(Service):
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
         self._eager = eager = EagerReactor(reactor, patience=config.stall_timeout)
+        self._guard = LoopGuard(eager)
         trust = Trust(config.trust, config.insecure_origins)
         self._routes = Routes(config.proxy, config.no_proxy, os.environ)
         self._resolver = Resolver(
@@ -87,7 +89,7 @@ class ForwardService(Service):
         )
         self._pool = ConnectionPool(
             reactor,
-            OriginEndpoints(eager, trust, config.connect_timeout, self._resolver),
+            OriginEndpoints(self._guard, trust, config.connect_timeout, self._resolver),
             config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
@@ -177,6 +179,8 @@ class ForwardService(Service):
                     )
                 else:
                     port = listen_tcp(self._eager, listener, factory)
+                    own = cast(IPv4Address, port.getHost())
+                    self._guard.own.append((own.host, own.port))
                 self._ports.append(port)
         except BaseException:
             self._stop_listening()
@@ -214,6 +218,7 @@ class ForwardService(Service):
             )
 
     def _stop_listening(self) -> Deferred[Any]:
+        self._guard.own.clear()
         ports, self._ports = self._ports, []
         return defer.DeferredList([defer.maybeDeferred(port.stopListening) for port in ports])
 

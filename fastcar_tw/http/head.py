@@ -165,6 +165,17 @@ def find_head_end(buffer: bytes | bytearray, searched: int) -> int:
     return -1
 
 
+def check_request_line(buffer: bytes | bytearray) -> None:
+    """
+    Of a head that has not ended: see that it begins as one, as soon as its first line is there.
+    What is no HTTP would otherwise have to be waited for.
+
+    @raise MessageError: it does not.
+    """
+    if buffer.find(b"\r\n") >= 0 and REQUEST_LINE.match(buffer) is None:
+        raise _invalid_request_line()
+
+
 def parse_request_head(data: bytes, end: int) -> RequestHead:
     """
     Parse the request head C{data[:end]}, where C{end} comes from L{find_head_end}.
@@ -173,7 +184,7 @@ def parse_request_head(data: bytes, end: int) -> RequestHead:
     """
     line = REQUEST_LINE.match(data, 0, end)
     if line is None:
-        raise MessageError("invalid request line: expected METHOD TARGET HTTP/1.1")
+        raise _invalid_request_line()
     method, target, major, minor = line.groups()
     if major != b"1":
         raise MessageError("expected HTTP/1.0 or HTTP/1.1", 505)
@@ -207,6 +218,10 @@ def parse_response_head(data: bytes, end: int) -> ResponseHead:
     if found:
         _judge_response(head, found)
     return head
+
+
+def _invalid_request_line() -> MessageError:
+    return MessageError("invalid request line: expected METHOD TARGET HTTP/1.1")
 
 
 def _too_large(buffer: bytes | bytearray) -> MessageError:

@@ -16,6 +16,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.routes.handshake import HandshakeError
 from fastcar_tw.routes.tunnel import ProxyUnreachableError
 from fastcar_tw.tls.machine import TLSError
+from fastcar_tw.transport.loops import LoopError
 
 _log = Logger()
 
@@ -26,6 +27,7 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
     (defer.TimeoutError, 504, "connection_timeout", "connecting took too long"),
     (error.TimeoutError, 504, "connection_timeout", "connecting took too long"),
     (error.NoRouteError, 502, "destination_ip_unroutable", "no route to the address"),
+    (LoopError, 502, "proxy_loop_detected", "that is fastcar itself"),
     (error.ConnectionClosed, 502, "connection_terminated", "closed while connecting"),
     (error.ConnectingCancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (defer.CancelledError, 503, "destination_unavailable", "fastcar is stopping"),

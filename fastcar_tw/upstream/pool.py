@@ -48,8 +48,8 @@ from fastcar_tw.upstream.failures import connect_error
 SWEEP_INTERVAL = 1.0
 #: Seconds between two looks for names to look up again, however short their answers are kept.
 REFRESH_INTERVAL = 5.0
-#: Failures that come at once and stay: there is no use in leaving the proxy alone.
-_REFUSED_BY_PROXY = ("http_request_denied", "proxy_configuration_error")
+#: Failures that come at once and stay: there is no use in leaving anybody alone.
+_LASTING = ("http_request_denied", "proxy_configuration_error", "proxy_loop_detected")
 #: Seconds a connection may take to send its last bytes.
 MAX_LEAVING = 30.0
 
@@ -368,7 +368,7 @@ class ConnectionPool(HTTPConnectionPool):
         self, failure: Failure, attempt: Attempt[Origin, UpstreamConnection, Waiter]
     ) -> None:
         error = cast(GatewayError, failure.value)
-        blamed = not self._aborting and error.proxy_status not in _REFUSED_BY_PROXY
+        blamed = not self._aborting and error.proxy_status not in _LASTING
         before = self._core.trouble(attempt.key)
         decisions = self._core.open_failed(attempt, error, self._now(), blamed=blamed)
         after = self._core.trouble(attempt.key)
