@@ -2,11 +2,13 @@
 #
 #   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
+#   make compare URL=https://example.com/ ARGS="--requests 50"   what PHP gains; or ARGS="--rtt 20"
 #   make soak | bench ARGS="--quick" | memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
 TESTS ?= tests
+URL ?=
 ARGS ?=
 
 VENV := .venv
@@ -16,7 +18,7 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test soak lint bench memory clean
+.PHONY: help run test soak lint compare bench memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -40,6 +42,9 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(TYPED)
+
+compare: $(VENV)/.compare
+	$(BIN)/python -m fastcar_tw.compare $(if $(URL),'$(URL)') $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
@@ -74,6 +79,10 @@ $(VENV)/.test: $(VENV)/.made $(METADATA)
 $(VENV)/.dev: $(VENV)/.made $(METADATA)
 	$(PIP_INSTALL) -e '.[test,dev]'
 	@touch $@ $(VENV)/.run $(VENV)/.test
+
+$(VENV)/.compare: $(VENV)/.made $(METADATA)
+	$(PIP_INSTALL) -e '.[compare]'
+	@touch $@ $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.made $(METADATA)
 	$(PIP_INSTALL) -e '.[bench]'

@@ -94,8 +94,11 @@ class OptionsTests(SynchronousTestCase):
 class CommandTests(SynchronousTestCase):
     """The commands, and the options and files named in the text."""
 
-    def check_make(self, targets: list[str]) -> None:
-        for target in targets:
+    def check_make(self, words: list[str]) -> None:
+        variables = [word.partition("=")[0] for word in words if "=" in word]
+        for variable in variables:
+            self.assertRegex(MAKEFILE, rf"(?m)^{variable} \?=")
+        for target in words[: len(words) - len(variables)]:
             self.assertRegex(MAKEFILE, rf"(?m)^{target}:")
 
     def check_curl(self, arguments: list[str]) -> None:
@@ -240,5 +243,9 @@ class PhpTests(PeersTestCase):
         """The second one gets it from the same HTTPS origin, without TLS on the socket."""
         example = blocks(README, "php")[1]
         self.assertNotIn("CAINFO", example)
+        path = f"{self.folder()}/https.sock"
+        self.start_fastcar("--https-unix", path)
+        self.assertIn("'/tmp/fastcar-https.sock'", example)
+        example = example.replace("/tmp/fastcar-https.sock", path)
         script = f"<?php\n$handle = curl_init();\n{example}curl_exec($handle);\n"
         self.assertEqual(self.run_php(script), self.expected())

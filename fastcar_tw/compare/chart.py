@@ -41,7 +41,8 @@ def _draw_one(axes: Axes, comparison: Comparison) -> None:
     for index, (series, mean) in enumerate(zip(comparison.series, means, strict=True)):
         label = f"{series.name}\nmean {mean:.1f} ms"
         if index > 0:
-            label += f", {reduction(mean, direct):.1f} % less"
+            less = reduction(mean, direct)
+            label += f", {abs(less):.1f} % {'less' if less >= 0 else 'more'}"
         numbers = range(1, len(series.latencies) + 1)
         colour = _COLOURS[index]
         axes.plot(numbers, series.latencies, ".", color=colour, alpha=0.8, label=label)

@@ -41,7 +41,7 @@ def local_link(rtt: float, folder: str) -> Iterator[Link]:
     Run an origin and the relay in front of it while the block lasts.
 
     @param rtt: round-trip time, in seconds.
-    @param folder: an empty directory of ours, for the CA and the keys.
+    @param folder: for the CA and the keys; it is made.
     """
     ca = LocalCA.load_or_create(folder)
     with contextlib.ExitStack() as stack:
