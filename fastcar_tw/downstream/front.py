@@ -14,11 +14,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.http1 import DownstreamConnection
 from fastcar_tw.downstream.socks5 import SOCKS5Opening
+from fastcar_tw.downstream.tunnelling import not_http
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import MessageError
-from fastcar_tw.http.target import join_authority
 from fastcar_tw.routes.socks5 import VERSION as SOCKS5
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
@@ -27,6 +28,9 @@ from fastcar_tw.wire import Wire
 
 #: The first byte of a TLS connection: a record of type handshake (RFC 8446 section 5.1).
 TLS_HANDSHAKE = 0x16
+#: The first byte of SOCKS4, and its answer "rejected or failed", without an address.
+SOCKS4 = 4
+SOCKS4_REJECTED = b"\x00\x5b" + bytes(6)
 #: With which a request, or an empty line in front of it, may begin.
 _HTTP = frozenset(b"!#$%&'*+-.^_`|~\r\n" + f"{ascii_letters}{digits}".encode())
 
@@ -91,6 +95,9 @@ class Front:
             return TLSServerLayer(forwarder, entrance, machine, self.deadline)
         if first == SOCKS5 and entrance.target is None:
             return SOCKS5Opening(forwarder, entrance, self.deadline)
+        if first == SOCKS4 and entrance.target is None:
+            forwarder.refused(MessageError("SOCKS4 is not served, only SOCKS5 (socks5h://)"))
+            return Farewell(forwarder, SOCKS4_REJECTED)
         return DownstreamConnection(forwarder, entrance, self.deadline)
 
     def _refuse(self) -> None:
@@ -98,13 +105,7 @@ class Front:
         In the tunnel is something that there is no use in answering.
         """
         assert self._entrance.target is not None
-        host, port = self._entrance.target
-        self._forwarder.refused(
-            MessageError(
-                f"the tunnel to {join_authority(host, port)} carries neither TLS nor HTTP; "
-                f"--tunnel {port} would let anything through"
-            )
-        )
+        self._forwarder.refused(not_http(self._entrance.target))
         self.abort()
 
     def expired(self) -> None:

@@ -22,20 +22,21 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from fastcar_tw.downstream.connect import answer_connect, check_destination
 from fastcar_tw.downstream.entrance import Entrance
-from fastcar_tw.downstream.tunnelling import enter_tunnel
+from fastcar_tw.downstream.tunnelling import not_http
 from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.forward.local import answer_locally
 from fastcar_tw.http.body import BodyReader, request_body_reader
-from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError, error_response
+from fastcar_tw.http.errors import FastcarError, MessageError, error_response
+from fastcar_tw.http.grammar import REQUEST_LINE
 from fastcar_tw.http.head import (
-    RequestHead,
     check_request_line,
     find_head_end,
     parse_request_head,
 )
-from fastcar_tw.http.target import Origin, parse_connect_target
+from fastcar_tw.http.target import Origin
 from fastcar_tw.site.exchange import SITE_NAME, SiteExchange
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import Wire, hung_up
@@ -44,9 +45,6 @@ from fastcar_tw.wire import Wire, hung_up
 MAX_EARLY = 64 * 1024
 
 CR = 0x0D
-
-#: The answer to a CONNECT that is granted.  Nothing may follow its head but the tunnel.
-_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _Receive = Callable[[bytes], None]
 
@@ -258,6 +256,13 @@ class DownstreamConnection:
         """
         return self._input_ended
 
+    @property
+    def handle(self) -> Any:
+        """
+        The socket; None when the connection is lost.
+        """
+        return self._wire.getHandle() if self._wire is not None else None
+
     def sent(self) -> int:
         """
         Bytes the kernel has taken for the client.
@@ -287,7 +292,8 @@ class DownstreamConnection:
         if early:
             successor.dataReceived(early)
         if self._input_ended:
-            successor.readConnectionLost()
+            # It may already have been handed on.
+            wire.protocol.readConnectionLost()
 
     def response_done(self, persist: bool) -> None:
         """
@@ -446,14 +452,16 @@ class DownstreamConnection:
         try:
             request = parse_request_head(data, end)
             if request.method == b"CONNECT":
-                self._open_tunnel(request, data[end:])
+                tunnel = answer_connect(forwarder, self.entrance, request)
+                self._buffer += data[end:]
+                self.hand_over(tunnel)
                 return
-            origin = self._destination
-            if origin is None:
-                scheme = self._scheme if self._secure else request.scheme or self._scheme
-                origin = forwarder.origin(scheme, request.host)
-            elif request.scheme is not None:
-                self._check_destination(request, origin)
+            scheme = self._scheme if self._secure else request.scheme or self._scheme
+            origin = forwarder.origin(scheme, request.host)
+            if self._destination is not None:
+                if request.scheme is not None:
+                    check_destination(origin, self._destination)
+                origin = self._destination
             local = answer_locally(request)
         except MessageError as error:
             self._refuse(error, data)
@@ -515,34 +523,6 @@ class DownstreamConnection:
         if self._paused and len(self._buffer) <= MAX_EARLY:
             self.resume_reading()
 
-    def _check_destination(self, request: RequestHead, origin: Origin) -> None:
-        """
-        In a tunnel an absolute-form target can only repeat where the tunnel leads to.
-
-        @raise MessageError: 421 (RFC 9110 section 15.5.20) if it names something else.
-        """
-        scheme = self._scheme if self._secure else request.scheme or self._scheme
-        named = self._forwarder.origin(scheme, request.host)
-        hosts = (origin.host, origin.tls_name)
-        if named.host not in hosts or (named.scheme, named.port) != (origin.scheme, origin.port):
-            raise MessageError("the target is not where the tunnel leads to", 421)
-
-    def _open_tunnel(self, request: RequestHead, early: bytes) -> None:
-        """
-        Answer a CONNECT (RFC 9110 section 9.3.6).
-
-        @param early: what has arrived behind its head.
-        @raise MessageError: it is not one that can be answered.
-        """
-        if self._destination is not None:
-            raise MessageError("CONNECT inside of a tunnel is not supported", 501)
-        if request.content_length or request.chunked:
-            raise MessageError("a CONNECT has no body")
-        host, port = parse_connect_target(request.target)
-        inside = self.entrance.inside_tunnel("connect", host, port)
-        self._buffer[:0] = early
-        self.hand_over(enter_tunnel(self._forwarder, inside, _CONNECTED, _connect_refusal))
-
     # Ending.
 
     def _let_go_of_pinned(self) -> None:
@@ -566,6 +546,8 @@ class DownstreamConnection:
         @param head: where the request's head is what is refused, as much of it as there is.
         """
         head_only = head.startswith(b"HEAD ")
+        if head and self.entrance.target is not None and REQUEST_LINE.match(head) is None:
+            error = not_http(self.entrance.target)
         exchange, self._exchange = self._exchange, None
         self._forwarder.refused(error)
         if exchange is not None:
@@ -610,13 +592,6 @@ class DownstreamConnection:
             wire.abortConnection()
         else:
             wire.loseConnection()
-
-
-def _connect_refusal(error: GatewayError) -> bytes:
-    """
-    The answer to a CONNECT when its target cannot be reached.
-    """
-    return error_response(error, head_only=False, close=True)
 
 
 def _ignore(data: bytes) -> None:

@@ -85,7 +85,12 @@ class SOCKS5Server:
         if not self._greeted:
             answer = self._greet()
         if self._greeted:
-            self._read_request()
+            try:
+                self._read_request()
+            except SOCKS5Error as error:
+                # A client that has not waited reads the answer to its greeting first.
+                error.answer = answer + error.answer
+                raise
         return answer
 
     def _greet(self) -> bytes:

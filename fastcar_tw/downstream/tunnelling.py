@@ -17,7 +17,8 @@ from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.forward.forwarder import Forwarder
-from fastcar_tw.http.errors import FastcarError, GatewayError
+from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
+from fastcar_tw.http.target import join_authority
 from fastcar_tw.tunnel import Tunnel, TunnelEnd
 from fastcar_tw.wire import Wire, hung_up
 
@@ -38,6 +39,17 @@ def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refus
     if entrance.target in forwarder.relayed:
         return RelayedTunnel(forwarder, entrance.target, granted, refusal)
     return Front(forwarder, entrance, granted)
+
+
+def not_http(target: tuple[str, int]) -> MessageError:
+    """
+    What there is to say of a tunnel in which is something else than what may be.
+    """
+    host, port = target
+    return MessageError(
+        f"the tunnel to {join_authority(host, port)} carries neither TLS nor HTTP; "
+        f"--tunnel {port} would let anything through"
+    )
 
 
 class RelayedTunnel:

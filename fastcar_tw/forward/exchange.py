@@ -26,7 +26,7 @@ from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import FastcarError, GatewayError
 from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
-from fastcar_tw.http.target import Origin
+from fastcar_tw.http.target import Origin, parse_authority
 from fastcar_tw.routes.connect import wanted_credentials
 from fastcar_tw.tunnel import Tunnel
 from fastcar_tw.upstream.connection import UpstreamConnection
@@ -100,9 +100,7 @@ class Exchange:
         self._downstream = downstream
         self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
-        # A proxy need not pass an upgrade on (RFC 9110 section 7.8): that takes a tunnel.
-        direct = origin.route is None or request.upgrade is not None
-        self._next_hop = origin if direct else origin.next_hop
+        self._next_hop = origin if origin.route is None else _next_hop(request, origin)
         via = forwarder.via[request.version]
         if self._next_hop is origin:
             self._out = [request_head(request, request.target, via)]
@@ -501,6 +499,19 @@ class Exchange:
             status=self._status,
             elapsed=self._forwarder.now() - self._started,
         )
+
+
+def _next_hop(request: RequestHead, origin: Origin) -> Origin:
+    """
+    Whom the connection for a request has to lead to, where there is a proxy.
+
+    A proxy need not pass an upgrade on (RFC 9110 section 7.8), and cannot be told of an origin and
+    another Host: both take a tunnel through it.
+    """
+    named = parse_authority(request.host, origin.scheme)
+    if request.upgrade is not None or named != (origin.host, origin.port):
+        return origin
+    return origin.next_hop
 
 
 def _offered(wanted: bytes | None, chosen: bytes | None) -> bool:

@@ -73,10 +73,11 @@ def join_authority(host: str, port: int) -> str:
 
 def ip_literal(host: str) -> IPv4Address | IPv6Address | None:
     """
-    The address that a host states literally, None for a name.
+    The address that a host states literally, None for a name.  Scopes (C{fe80::1%eth0}) are not
+    understood: anything could stand in them.
     """
     try:
-        return ip_address(host)
+        return ip_address(host) if "%" not in host else None
     except ValueError:
         return None
 

@@ -55,13 +55,20 @@ class TunnelEndpoint:
     Connects through a tunnel.
     """
 
-    def __init__(self, proxy: IStreamClientEndpoint, handshake: Callable[[], Handshake]) -> None:
+    def __init__(
+        self,
+        proxy: IStreamClientEndpoint,
+        handshake: Callable[[], Handshake],
+        server_begins: bool = False,
+    ) -> None:
         """
         @param proxy: connects to the proxy.
         @param handshake: asks it for one tunnel.
+        @param server_begins: the other end may speak first.
         """
         self._proxy = proxy
         self._handshake = handshake
+        self._server_begins = server_begins
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -72,7 +79,7 @@ class TunnelEndpoint:
         return connect_stacked(
             self._proxy,
             protocolFactory,
-            lambda above, ready: _Opening(handshake, above, ready),
+            lambda above, ready: _Opening(handshake, above, ready, self._server_begins),
             _unreachable,
         )
 
@@ -91,11 +98,14 @@ class ResolvedTunnelEndpoint:
         host: str,
         port: int,
         resolve: Resolve,
+        server_begins: bool = False,
     ) -> None:
         """
         @param below: connects to the proxy.
         @param host: name or address of the origin.
+        @param server_begins: see L{TunnelEndpoint}.
         """
+        self._server_begins = server_begins
         self._below = below
         self._proxy = proxy
         self._host = host
@@ -126,7 +136,11 @@ class ResolvedTunnelEndpoint:
         raise first
 
     def _through(self, host: str) -> TunnelEndpoint:
-        return TunnelEndpoint(self._below, lambda: SOCKS5Handshake(self._proxy, host, self._port))
+        return TunnelEndpoint(
+            self._below,
+            lambda: SOCKS5Handshake(self._proxy, host, self._port),
+            self._server_begins,
+        )
 
 
 def _unreachable(failure: Failure) -> Failure:
@@ -141,9 +155,12 @@ class _Opening:
     Speaks with the proxy until the tunnel is open.
     """
 
-    __slots__ = ("_above", "_handshake", "_ready", "_wire")
+    __slots__ = ("_above", "_handshake", "_ready", "_server_begins", "_wire")
 
-    def __init__(self, handshake: Handshake, above: Any, ready: Deferred[IProtocol]) -> None:
+    def __init__(
+        self, handshake: Handshake, above: Any, ready: Deferred[IProtocol], server_begins: bool
+    ) -> None:
+        self._server_begins = server_begins
         self._handshake = handshake
         self._above = above
         self._ready = ready
@@ -166,7 +183,7 @@ class _Opening:
             return
         if reply:
             wire.write(reply)
-        if self._handshake.leftover:
+        if self._handshake.leftover and not self._server_begins:
             # What it would answer has not been asked: neither in HTTP nor in TLS do servers begin.
             reason = "sent bytes before it was asked"
             self._fail(Failure(HandshakeError(reason, "http_protocol_error")))
@@ -196,6 +213,8 @@ class _Opening:
         self._wire = None
         self._above.makeConnection(wire)
         self._ready.callback(self._above)
+        if self._handshake.leftover:
+            self._above.dataReceived(self._handshake.leftover)
 
     def _closed(self) -> None:
         reason = "closed the connection instead of opening a tunnel"

@@ -1,13 +1,22 @@
 """
 A request to fastcar itself.
+
+Answers are JSON, PEM or a line of text, never HTML, and a probe is not made for the pages of other
+sites: on a TCP listener a browser may ask.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
 
-from fastcar_tw.http.errors import FastcarError
+from fastcar_tw.http.errors import REASONS, MessageError
+from fastcar_tw.http.grammar import special_fields
 from fastcar_tw.http.head import RequestHead
+from fastcar_tw.site.arrival import describe_arrival
+from fastcar_tw.site.probe import Probe
+from fastcar_tw.site.probe_target import parse_probe
 
 if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
@@ -16,12 +25,33 @@ if TYPE_CHECKING:
 #: The host that is fastcar itself, on every listener and whatever the port.
 SITE_NAME = "fastcar.localhost"
 
+_PATHS = (b"/", b"/ca.pem", b"/probe")
+_METHODS = (b"GET", b"HEAD")
+_TEXT = b"text/plain; charset=utf-8"
+_FIELDS = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+#: From where a browser's request comes (W3C Fetch Metadata).
+_FETCH_SITE = special_fields("sec-fetch-site")
+
 
 class SiteExchange:
     """
     One request to fastcar itself and its response; see
     L{Exchange<fastcar_tw.forward.exchange.Exchange>}, whose part it takes towards the client.
+
+    Its answer does not wait for the request's body, after which the client connection is of further
+    use only if that has come already.
     """
+
+    __slots__ = (
+        "_downstream",
+        "_forwarder",
+        "_probe",
+        "_request",
+        "head_only",
+        "persist",
+        "request_complete",
+        "responded",
+    )
 
     def __init__(
         self, forwarder: Forwarder, downstream: DownstreamConnection, request: RequestHead
@@ -32,12 +62,28 @@ class SiteExchange:
         self.persist = not request.close
         self._forwarder = forwarder
         self._downstream = downstream
+        self._request = request
+        self._probe: Probe | None = None
+
+    # From the client.
 
     def start(self) -> None:
         """
         The request's head, and what came with it, is there.
         """
-        self._downstream.failed(FastcarError(501, "http_request_denied", "not yet"))
+        path, _, query = self._request.target.partition(b"?")
+        if path not in _PATHS:
+            self._refuse(404, "expected /, /ca.pem or /probe?url=URL")
+        elif self._request.method not in _METHODS:
+            self._refuse(405, "expected GET or HEAD", b"Allow: GET, HEAD\r\n")
+        elif path == b"/":
+            self._tell_arrival()
+        elif path == b"/ca.pem":
+            self._serve_ca()
+        elif self._is_cross_site():
+            self._refuse(403, "a probe is not made for the page of another site")
+        else:
+            self._begin_probe(query)
 
     def request_body(self, content: bytes) -> None:
         """
@@ -57,7 +103,7 @@ class SiteExchange:
 
     def downstream_full(self) -> None:
         """
-        The client does not read.
+        The client does not read; there is but one short answer.
         """
 
     def downstream_drained(self) -> None:
@@ -69,9 +115,70 @@ class SiteExchange:
         """
         The client has gone.
         """
+        if self._probe is not None:
+            self._probe.cancel()
 
     def expired(self) -> None:
         """
-        It has taken too long.
+        The probe has taken too long.
         """
-        self._downstream.failed(FastcarError(504, "http_response_timeout", "took too long"))
+        if self._probe is not None:
+            self._probe.expired()
+
+    # The pages.
+
+    def _tell_arrival(self) -> None:
+        entrance, handle = self._downstream.entrance, self._downstream.handle
+        self._answer_json(describe_arrival(self._forwarder, entrance, self._request, handle))
+
+    def _serve_ca(self) -> None:
+        certificate = self._forwarder.server_contexts.ca_certificate
+        if certificate is None:
+            self._refuse(404, "there is no local CA: the certificate for clients is that of --cert")
+        else:
+            self._answer(200, b"application/x-pem-file", certificate)
+
+    def _is_cross_site(self) -> bool:
+        found = _FETCH_SITE.search(b"\n" + self._request.fields)
+        return found is not None and found[2].strip() not in (b"none", b"same-origin")
+
+    def _begin_probe(self, query: bytes) -> None:
+        try:
+            target = parse_probe(query, self._forwarder.origin)
+            if target.origin.host.removesuffix(".") == SITE_NAME:
+                raise MessageError("a probe of fastcar itself would tell nothing")
+        except MessageError as error:
+            self._refuse(error.status, error.text)
+            return
+        forwarder = self._forwarder
+        self._downstream.deadline = forwarder.now() + forwarder.config.response_timeout
+        self._probe = Probe(forwarder.pool, forwarder.now, target, self._answer_json)
+        self._probe.start()
+
+    # Answers.
+
+    def _refuse(self, status: int, text: str, fields: bytes = b"") -> None:
+        self._answer(status, _TEXT, f"fastcar: {text}\n".encode(), fields)
+
+    def _answer_json(self, content: dict[str, Any]) -> None:
+        self._answer(200, b"application/json", json.dumps(content, indent=2).encode() + b"\n")
+
+    def _answer(self, status: int, content_type: bytes, body: bytes, fields: bytes = b"") -> None:
+        self.persist = self.persist and self.request_complete
+        if not self.persist:
+            fields += b"Connection: close\r\n"
+        self.responded = True
+        self._downstream.queue(
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b"
+            % (
+                status,
+                REASONS[status],
+                formatdate(usegmt=True).encode("ascii"),
+                content_type,
+                len(body),
+                _FIELDS,
+                fields,
+                b"" if self.head_only else body,
+            )
+        )
+        self._downstream.response_done(self.persist)

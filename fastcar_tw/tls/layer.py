@@ -151,6 +151,13 @@ class TLSLayer:
     # As a transport.
 
     @property
+    def tls_version(self) -> str:
+        """
+        As OpenSSL names it, C{TLSv1.3}.
+        """
+        return self.machine.connection.get_protocol_version_name()
+
+    @property
     def bytes_sent(self) -> int:
         """
         Of the transport: bytes of ciphertext taken by the kernel.

@@ -47,9 +47,12 @@ class KeyFileError(CertificateFileError):
 class ServerContexts:
     """
     Makes the server side of each downstream connection.
+
+    @ivar ca_certificate: of the local CA, in PEM; None: there is no local CA.
     """
 
-    def __init__(self, context: SSL.Context) -> None:
+    def __init__(self, context: SSL.Context, ca_certificate: bytes | None = None) -> None:
+        self.ca_certificate = ca_certificate
         self._context = context
 
     @classmethod
@@ -81,7 +84,7 @@ class ServerContexts:
         context = _server_context()
         leaves = LeafCache(ca, context, clock)
         context.set_tlsext_servername_callback(leaves.choose)
-        return cls(context)
+        return cls(context, ca.certificate.public_bytes(serialization.Encoding.PEM))
 
     def server(self, default_name: str = "") -> TLSMachine:
         """

@@ -160,6 +160,13 @@ class UpstreamConnection(PooledConnection):
         """
         return self._last_request - self.served
 
+    @property
+    def tls_version(self) -> str | None:
+        """
+        As OpenSSL names it, C{TLSv1.3}; None: no TLS, or not connected any more.
+        """
+        return getattr(self._wire, "tls_version", None)
+
     def sent(self) -> int:
         """
         Bytes the kernel has taken for the origin.

@@ -62,10 +62,13 @@ class OriginEndpoints:
         host, port = origin.host, origin.port
         if not host:
             return endpoint
+        server_begins = origin.scheme == "tcp"
         if proxy.scheme == "socks5":
-            return ResolvedTunnelEndpoint(endpoint, proxy, host, port, self._resolver.resolve)
+            return ResolvedTunnelEndpoint(
+                endpoint, proxy, host, port, self._resolver.resolve, server_begins
+            )
         handshake = SOCKS5Handshake if proxy.scheme == "socks5h" else ConnectHandshake
-        return TunnelEndpoint(endpoint, lambda: handshake(proxy, host, port))
+        return TunnelEndpoint(endpoint, lambda: handshake(proxy, host, port), server_begins)
 
 
 @implementer(IStreamClientEndpoint)

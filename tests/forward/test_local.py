@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .support import GET, ProxyTestCase, answer, request
+from .support import ProxyTestCase, answer, request
 
 
 class LocalTests(ProxyTestCase):
-    """CONNECT, and Max-Forwards at its end (RFC 9110 section 7.6.2)."""
+    """Max-Forwards at its end (RFC 9110 section 7.6.2)."""
 
     def asked(self, asked: bytes) -> bytes:
         """What is answered; no origin is asked, and the connection ends."""
@@ -14,12 +14,6 @@ class LocalTests(ProxyTestCase):
         self.assertEqual(self.proxy.connects, [])
         self.assertTrue(self.client.ended_cleanly)
         return self.client.take()
-
-    def test_connect(self) -> None:
-        """CONNECT is not offered here: 501, and what follows is not looked at."""
-        got = answer(self.asked(b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n" + GET))
-        self.assertEqual(got.status, 501)
-        self.assertIn(b"CONNECT is not supported", got.body)
 
     def test_trace(self) -> None:
         """TRACE at its last hop is reflected."""
