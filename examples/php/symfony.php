@@ -1,0 +1,18 @@
+<?php
+
+// Fetches a page with Symfony's HttpClient through fastcar:
+//
+//     php examples/php/symfony.php [URL]
+
+declare(strict_types=1);
+
+// Debian's php-symfony-http-client; else vendor/autoload.php
+require 'Symfony/Component/HttpClient/autoload.php';
+require __DIR__ . '/FastcarHttpClient.php';
+
+$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
+$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+
+$client = new FastcarHttpClient($socket, $ca);
+
+echo $client->request('GET', $argv[1] ?? 'https://www.example.com/')->getContent();
