@@ -11,6 +11,7 @@ from twisted.application.service import IService, MultiService
 from twisted.internet.error import CannotListenError
 
 from fastcar_tw.config import ConfigError
+from fastcar_tw.downstream.listeners import ListenerError
 from fastcar_tw.downstream.socketfile import SocketPathError
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
@@ -29,6 +30,7 @@ _OPERATOR_ERRORS = (
     CannotListenError,
     CertificateFileError,
     ConfigError,
+    ListenerError,
     LocalCAError,
     ProxyURLError,
     SocketPathError,

@@ -162,8 +162,8 @@ class TunnelEnd:
         if self.input_ended or self._wire is None:
             return
         self.input_ended = True
-        if self is self._tunnel.client and hung_up(self._wire):
-            # Nobody is left to take an answer.
+        if self is self._tunnel.client and not self.other.input_ended and hung_up(self._wire):
+            # Nobody is left to take an answer.  Were ours ended too, this would look the same.
             self.abort()
             return
         self.other.end_output()

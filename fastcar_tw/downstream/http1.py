@@ -37,7 +37,7 @@ from fastcar_tw.http.head import (
     parse_request_head,
 )
 from fastcar_tw.http.target import Origin
-from fastcar_tw.site.exchange import SITE_NAME, SiteExchange
+from fastcar_tw.site.exchange import SITE_NAMES, SiteExchange
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import Wire, hung_up
 
@@ -470,7 +470,7 @@ class DownstreamConnection:
             self._answer(local)
             return
         exchange: Exchange | SiteExchange
-        if origin.host == SITE_NAME:
+        if origin.host in SITE_NAMES:
             exchange = SiteExchange(forwarder, self, request)
         else:
             exchange = Exchange(forwarder, self, request, origin)
@@ -546,8 +546,9 @@ class DownstreamConnection:
         @param head: where the request's head is what is refused, as much of it as there is.
         """
         head_only = head.startswith(b"HEAD ")
-        if head and self.entrance.target is not None and REQUEST_LINE.match(head) is None:
-            error = not_http(self.entrance.target)
+        target = self.entrance.target
+        if head and target is not None and error.status == 400 and not REQUEST_LINE.match(head):
+            error = not_http(target)
         exchange, self._exchange = self._exchange, None
         self._forwarder.refused(error)
         if exchange is not None:

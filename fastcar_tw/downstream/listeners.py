@@ -15,6 +15,7 @@ from twisted.internet.endpoints import (
     UNIXServerEndpoint,
     serverFromString,
 )
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -37,7 +38,7 @@ class ListenerError(ValueError):
     """
 
     def __init__(self, expected: str, reason: str = "") -> None:
-        super().__init__(f"expected {expected}")
+        super().__init__(f"--listen: expected {expected}" + (f" ({reason})" if reason else ""))
         self.expected = expected
         self.reason = reason
 
@@ -123,11 +124,15 @@ def listen_tcp(reactor: Any, listener: Listener, factory: Factory) -> IListening
     Listen on a TCP port.
 
     @param reactor: makes the port.
-    @raise CannotListenError: it cannot be used.
+    @raise ListenerError: it cannot be used.
     """
     kind = TCP6ServerEndpoint if ":" in listener.interface else TCP4ServerEndpoint
     endpoint = kind(reactor, listener.port, BACKLOG, listener.interface)
-    return _listening(endpoint.listen(factory))
+    try:
+        return _listening(endpoint.listen(factory))
+    except CannotListenError as error:
+        reason = os.strerror(error.socketError.errno or 0)
+        raise ListenerError(f"a free port of this machine, not {listener}", reason) from None
 
 
 def _listening(deferred: Deferred[IListeningPort]) -> IListeningPort:
@@ -146,6 +151,9 @@ def _check(listener: Listener, text: str) -> None:
     if listener.path:
         if ":mode=" in text:
             raise ListenerError("no mode", "--socket-mode is for all UNIX sockets")
+        if not os.path.isabs(listener.path):
+            # twistd may change directory before it listens.
+            raise ListenerError("an absolute path of a socket")
         try:
             socketfile.check_path(listener.path)
         except socketfile.SocketPathError as error:
@@ -175,4 +183,4 @@ class _Recorder:
         mode: int = 0o666,
         wantPID: bool = False,
     ) -> None:
-        self.listener = Listener(path=os.path.abspath(address))
+        self.listener = Listener(path=os.path.normpath(address))

@@ -19,6 +19,7 @@ from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
 from fastcar_tw.http.target import join_authority
+from fastcar_tw.site.exchange import SITE_NAMES
 from fastcar_tw.tunnel import Tunnel, TunnelEnd
 from fastcar_tw.wire import Wire, hung_up
 
@@ -36,7 +37,7 @@ def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refus
     from fastcar_tw.downstream.front import Front
 
     assert entrance.target is not None
-    if entrance.target in forwarder.relayed:
+    if entrance.target in forwarder.relayed and entrance.target[0] not in SITE_NAMES:
         return RelayedTunnel(forwarder, entrance.target, granted, refusal)
     return Front(forwarder, entrance, granted)
 
@@ -147,15 +148,22 @@ class RelayedTunnel:
                 wire.abortConnection()
             return
         tunnel.start()
+        if self._forwarder.config.verbose:
+            elapsed = self._forwarder.now() - self._started
+            self._forwarder.log.info(
+                "tunnel {target}: open after {elapsed:.3f} s",
+                target=str(self._target),
+                elapsed=elapsed,
+            )
         self._forwarder.unwatch(self)
         wire.write(self._granted)
         tunnel.client.makeConnection(wire)
+        if not self._input_ended:
+            wire.resumeProducing()
         for data in self._early:
             tunnel.client.dataReceived(data)
         if self._input_ended:
             tunnel.client.readConnectionLost()
-        else:
-            wire.resumeProducing()
 
     def _failed(self, failure: Failure) -> None:
         self._connecting = None

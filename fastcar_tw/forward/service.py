@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -43,17 +43,20 @@ GOODBYE_TIMEOUT = 0.5
 class ForwardFactory(Factory):
     """
     Puts a L{Front} on every client connection.
+
+    @ivar entrance: of whoever comes in.
     """
 
     noisy = False
 
-    def __init__(self, forwarder: Forwarder, entrance: Entrance) -> None:
+    entrance: Entrance
+
+    def __init__(self, forwarder: Forwarder) -> None:
         self._forwarder = forwarder
-        self._entrance = entrance
 
     # Not an IProtocol by the letter: nobody asks for its connectionMade.
     def buildProtocol(self, addr: IAddress | None) -> Front:  # type: ignore[override]
-        return Front(self._forwarder, self._entrance)
+        return Front(self._forwarder, self.entrance)
 
 
 class ForwardService(Service):
@@ -76,7 +79,7 @@ class ForwardService(Service):
         self.log = Logger(namespace="fastcar")
         self._config = config
         self._reactor = reactor
-        self._ports: list[IListeningPort] = []
+        self._open_ports: list[tuple[Listener, IListeningPort]] = []
         self._eager = eager = EagerReactor(reactor, patience=config.stall_timeout)
         self._guard = LoopGuard(eager)
         trust = Trust(config.trust, config.insecure_origins)
@@ -108,7 +111,7 @@ class ForwardService(Service):
         Take the sockets, while the process may still have the right to.
 
         @raise SocketPathError: a path is in use, or cannot be used.
-        @raise CannotListenError: so is, or can, a port.
+        @raise ListenerError: so is, or can, a port.
         """
         super().privilegedStartService()
         self._listen()
@@ -118,10 +121,10 @@ class ForwardService(Service):
         Serve.
 
         @raise SocketPathError: see L{privilegedStartService}.
-        @raise CannotListenError: so.
+        @raise ListenerError: so.
         """
         super().startService()
-        if not self._ports:
+        if not self._open_ports:
             self._listen()
         self.forwarder.deadlines.start()
         self.forwarder.deadlines.watch(self._pool)
@@ -130,7 +133,6 @@ class ForwardService(Service):
         self._prewarm()
         for origin in self._config.insecure_origins:
             self.log.warn("certificates of {origin} are NOT verified", origin=origin)
-        self._tell_listeners()
         self.log.info(
             "forwarding from {path} (mode {mode:o}); CA for clients: {ca}",
             path=self._config.unix,
@@ -169,58 +171,52 @@ class ForwardService(Service):
         """
         Open all listeners, or none.
         """
-        config = self._config
         try:
-            for listener, secure in self._listeners():
-                factory = ForwardFactory(self.forwarder, Entrance(str(listener), secure))
-                if listener.path:
-                    port = listen_unix(
-                        self._eager, listener, factory, config.socket_mode, config.socket_group
-                    )
-                else:
-                    port = listen_tcp(self._eager, listener, factory)
-                    own = cast(IPv4Address, port.getHost())
-                    self._guard.own.append((own.host, own.port))
-                self._ports.append(port)
+            self._open(Listener(self._config.unix))
+            if self._config.https_unix is not None:
+                self._open(Listener(self._config.https_unix), secure=True)
+            for text in self._config.listen:
+                self._open(parse_listener(text))
         except BaseException:
+            for listener, _ in self._open_ports:
+                if listener.path:
+                    # Ports do so themselves, but in the next turn of a reactor that will not run.
+                    os.unlink(listener.path)
             self._stop_listening()
             raise
 
-    def _listeners(self) -> Iterator[tuple[Listener, bool]]:
+    def _open(self, listener: Listener, secure: bool = False) -> None:
         """
-        All places to listen, and whether plain HTTP there is for https origins.
+        @param secure: plain HTTP there is for https origins.
         """
-        yield Listener(self._config.unix), False
-        if self._config.https_unix is not None:
-            yield Listener(self._config.https_unix), True
-        for text in self._config.listen:
-            yield parse_listener(text), False
+        config = self._config
+        factory = ForwardFactory(self.forwarder)
+        if listener.path:
+            mode, group = config.socket_mode, config.socket_group
+            port = listen_unix(self._eager, listener, factory, mode, group)
+        else:
+            port = listen_tcp(self._eager, listener, factory)
+            own = cast(IPv4Address, port.getHost())
+            self._guard.own.append((own.host, own.port))
+            # It may be any that was free.
+            listener = listener._replace(port=own.port)
+        # Nobody has been accepted yet.
+        factory.entrance = Entrance(str(listener), secure)
+        self._open_ports.append((listener, port))
+        if listener.path != config.unix:
+            self._tell_listener(listener, secure)
 
-    def _tell_listeners(self) -> None:
-        """
-        Log where we listen besides the main socket, which is told last.
-        """
-        for (listener, secure), port in zip(self._listeners(), self._ports, strict=True):
-            if listener.path == self._config.unix:
-                continue
-            if not listener.path:
-                # It may have been any free one.
-                listener = listener._replace(port=cast(IPv4Address, port.getHost()).port)
-            self.log.emit(
-                LogLevel.info if listener.is_local else LogLevel.warn,
-                "listening on {listener}{note}",
-                listener=str(listener),
-                note="; plain HTTP there is for https origins"
-                if secure
-                else ""
-                if listener.is_local
-                else ", which is open to other machines",
-            )
+    def _tell_listener(self, listener: Listener, secure: bool) -> None:
+        notes = "; plain HTTP there is for https origins" if secure else ""
+        level = LogLevel.info
+        if not listener.is_local:
+            notes, level = ", which is open to other machines", LogLevel.warn
+        self.log.emit(level, "listening on {listener}{notes}", listener=str(listener), notes=notes)
 
     def _stop_listening(self) -> Deferred[Any]:
         self._guard.own.clear()
-        ports, self._ports = self._ports, []
-        return defer.DeferredList([defer.maybeDeferred(port.stopListening) for port in ports])
+        opened, self._open_ports = self._open_ports, []
+        return defer.DeferredList([defer.maybeDeferred(port.stopListening) for _, port in opened])
 
     def _prewarm(self) -> None:
         wanted: Counter[Origin] = Counter()

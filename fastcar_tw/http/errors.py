@@ -14,9 +14,6 @@ from email.utils import formatdate
 REASONS: dict[int, bytes] = {
     200: b"OK",
     400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    405: b"Method Not Allowed",
     408: b"Request Timeout",
     414: b"URI Too Long",
     431: b"Request Header Fields Too Large",

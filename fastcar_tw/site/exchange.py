@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from fastcar_tw.http.errors import REASONS, MessageError
+from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.grammar import special_fields
 from fastcar_tw.http.head import RequestHead
 from fastcar_tw.site.arrival import describe_arrival
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
     from fastcar_tw.forward.forwarder import Forwarder
 
-#: The host that is fastcar itself, on every listener and whatever the port.
-SITE_NAME = "fastcar.localhost"
+#: The host that is fastcar itself, on every listener and whatever the port, in both its spellings.
+SITE_NAMES = frozenset(("fastcar.localhost", "fastcar.localhost."))
 
 _PATHS = (b"/", b"/ca.pem", b"/probe")
 _METHODS = (b"GET", b"HEAD")
@@ -145,7 +146,7 @@ class SiteExchange:
     def _begin_probe(self, query: bytes) -> None:
         try:
             target = parse_probe(query, self._forwarder.origin)
-            if target.origin.host.removesuffix(".") == SITE_NAME:
+            if target.origin.host in SITE_NAMES:
                 raise MessageError("a probe of fastcar itself would tell nothing")
         except MessageError as error:
             self._refuse(error.status, error.text)
@@ -172,7 +173,7 @@ class SiteExchange:
             b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b"
             % (
                 status,
-                REASONS[status],
+                HTTPStatus(status).phrase.encode("ascii"),
                 formatdate(usegmt=True).encode("ascii"),
                 content_type,
                 len(body),
