@@ -92,6 +92,10 @@ class DefaultsTests(ConfigCase):
             dataclasses.asdict(Config()),
             {
                 "unix": "/tmp/fastcar.sock",
+                "listen": (),
+                "allow_remote": False,
+                "https_unix": None,
+                "tunnel": (),
                 "cert": None,
                 "key": None,
                 "ca_dir": None,
@@ -215,6 +219,84 @@ class SocketTests(ConfigCase):
         self.assertEqual(Config(socket_group=group).socket_group, group)
         for name in ("no such group", "", "a\0b", 5):
             self.assert_refused("socket_group", name, "existing group")
+
+
+class ListenTests(ConfigCase):
+    """Further places to listen."""
+
+    LOCAL = "tcp:3128:interface=127.0.0.1"
+
+    def test_https_socket(self) -> None:
+        """Its path obeys the rules of the other socket's, and is another one."""
+        self.assertEqual(Config(https_unix="a.sock").https_unix, os.path.abspath("a.sock"))
+        self.assert_refused("https_unix", "/" + "a" * 107, "at most 107 bytes")
+        self.assert_refused("https_unix", "", "a path")
+        error = self.refused(unix="/s", https_unix="/../s")
+        self.assertEqual(error.field, "https_unix")
+        self.assertIn("another path than --unix has", str(error))
+
+    def test_endpoints(self) -> None:
+        """Endpoints stay as they were given."""
+        given = (self.LOCAL, "tcp:0:interface=\\:\\:1", "unix:/a.sock")
+        self.assertEqual(Config(listen=given).listen, given)
+        self.assertEqual(Config(listen=list(given)).listen, given)  # type: ignore[arg-type]
+
+    def test_unusable_endpoints(self) -> None:
+        """What is none is refused and shown."""
+        self.assert_refused("listen", self.LOCAL, "a list of endpoints")
+        for value in ("3128", "ssl:443", "tcp:x", "tcp:80:interface=a.test", "unix:a", 5):
+            error = self.refused(listen=(value,))
+            self.assertTrue(str(error).startswith(f"--listen: got {value!r}, expected "), error)
+
+    def test_remote(self) -> None:
+        """What is open to other machines has to be asked for twice."""
+        for value in (
+            "tcp:3128",
+            "tcp6:3128",
+            "tcp:3128:interface=",
+            "tcp:3128:interface=0.0.0.0",
+            "tcp:3128:interface=10.0.0.1",
+            "tcp:3128:interface=\\:\\:",
+        ):
+            error = self.refused(listen=(self.LOCAL, value))
+            self.assertEqual(
+                str(error),
+                f"--listen: got {value!r}, expected interface=127.0.0.1, or --allow-remote "
+                "(other machines could use everything this one can reach)",
+            )
+            self.assertEqual(Config(listen=(value,), allow_remote=True).listen, (value,))
+        self.assert_refused("allow_remote", "yes", "true or false")
+
+    def test_one_place_twice(self) -> None:
+        """No two listeners can be at one place; any free port may be asked for more than once."""
+        paths: dict[str, Any] = {"unix": "/s", "https_unix": "/t"}
+        for values in (
+            ("unix:/s",),
+            ("unix:/t",),
+            ("unix:/x/../t",),
+            ("unix:/u", "unix:/u"),
+            (self.LOCAL, self.LOCAL),
+            (self.LOCAL, "tcp:port=3128:interface=127.0.0.1:backlog=5"),
+            ("tcp6:1:interface=\\:\\:1", "tcp:1:interface=\\:\\:1"),
+        ):
+            error = self.refused(listen=values, **paths)
+            self.assertEqual((error.field, error.value), ("listen", values[-1]))
+            self.assertIn("a place where nothing else listens", str(error))
+        for values in (
+            ("tcp:0:interface=127.0.0.1",) * 2,
+            (self.LOCAL, "tcp:3128:interface=127.0.0.2", "tcp:3129:interface=127.0.0.1"),
+            ("unix:/u", "unix:/v"),
+        ):
+            self.assertEqual(Config(listen=values, **paths).listen, values)
+
+    def test_tunnel(self) -> None:
+        """Allowed tunnels are ports, with a host or without."""
+        given = ("22", "a.test:5432", "[::1]:25")
+        self.assertEqual(Config(tunnel=given).tunnel, given)
+        self.assert_refused("tunnel", "22", "a list of ports")
+        for value in ("", "0", "ssh", "a.test", "*:22", 22):
+            error = self.refused(tunnel=(value,))
+            self.assertTrue(str(error).startswith(f"--tunnel: got {value!r}, expected "), error)
 
 
 class NumberTests(ConfigCase):

@@ -28,6 +28,10 @@ class ParsingTests(SynchronousTestCase):
         config = Options().parse(
             [
                 "--unix=/tmp/x.sock",
+                "--https-unix=/tmp/y.sock",
+                "--listen=tcp:3128",
+                "--allow-remote",
+                "--tunnel=22",
                 "--ca-dir=/tmp/ca",
                 "--socket-mode=600",
                 "--connect-timeout=1",
@@ -44,6 +48,10 @@ class ParsingTests(SynchronousTestCase):
         )
         expected = Config(
             unix="/tmp/x.sock",
+            https_unix="/tmp/y.sock",
+            listen=("tcp:3128",),
+            allow_remote=True,
+            tunnel=("22",),
             ca_dir="/tmp/ca",
             socket_mode=0o600,
             connect_timeout=1.0,
@@ -60,10 +68,15 @@ class ParsingTests(SynchronousTestCase):
         self.assertEqual(config, expected)
 
     def test_repeatable(self) -> None:
-        """--insecure-origin adds up, in order; one parser does not leak into the next."""
-        arguments = ["--insecure-origin", "a", "--insecure-origin", "b:1"]
-        self.assertEqual(Options().parse(arguments).insecure_origins, ("a", "b:1"))
-        self.assertEqual(Options().parse([]).insecure_origins, ())
+        """Some options add up, in order; one parser does not leak into the next."""
+        for option, field, one, two in (
+            ("insecure-origin", "insecure_origins", "a", "b:1"),
+            ("listen", "listen", "tcp:1:interface=127.0.0.1", "unix:/a.sock"),
+            ("tunnel", "tunnel", "22", "a.test:25"),
+        ):
+            arguments = [f"--{option}", one, f"--{option}={two}"]
+            self.assertEqual(getattr(Options().parse(arguments), field), (one, two))
+            self.assertEqual(getattr(Options().parse([]), field), ())
 
     def test_mode_with_prefix(self) -> None:
         """Python's way of writing octal is understood as well."""
@@ -91,6 +104,10 @@ class MistakeTests(SynchronousTestCase):
         """The line names the option, the value as typed, and what was expected."""
         for option, value, expected in (
             ("--unix", "", "a path of at most 107 bytes"),
+            ("--https-unix", "", "a path of at most 107 bytes"),
+            ("--listen", "3128", "an endpoint such as tcp:3128:interface=127.0.0.1"),
+            ("--listen", "tcp:3128", "interface=127.0.0.1, or --allow-remote"),
+            ("--tunnel", "ssh", "PORT or HOST:PORT, a port from 1 to 65535"),
             ("--cert", "/nonexistent", "a readable PEM file (No such file or directory)"),
             ("--key", "/nonexistent", "a readable PEM file (No such file or directory)"),
             ("--ca-dir", "", "a directory"),
@@ -139,6 +156,11 @@ class MistakeTests(SynchronousTestCase):
         """A word that is no option is refused, not ignored."""
         self.assertEqual(self.exit_line("/a"), "fastcar: got '/a', expected only options")
 
+    def test_twice_the_same_path(self) -> None:
+        """Two sockets cannot share a path."""
+        line = self.exit_line("--unix=/tmp/x.sock", "--https-unix=/tmp/x.sock")
+        self.assertIn("--https-unix: got '/tmp/x.sock', expected another path than --unix", line)
+
     def test_cert_without_key(self) -> None:
         """Rules across options are checked on the command line as well."""
         self.assertIn("--key: got nothing", self.exit_line("--cert", sys.executable))
@@ -169,4 +191,5 @@ class HelpTests(SynchronousTestCase):
         self.patch(sys, "stdout", output)
         error = self.assertRaises(SystemExit, Options().parseOptions, ["--help"])
         self.assertEqual(error.code, 0)
-        self.assertIn("--insecure-origin=", output.getvalue())
+        for option in ("--insecure-origin=", "--listen=", "--allow-remote", "--tunnel="):
+            self.assertIn(option, output.getvalue())

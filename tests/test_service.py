@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import os
+import re
 import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
-from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXClientEndpoint
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from fastcar_tw.config import Config
 from fastcar_tw.downstream import socketfile
+from fastcar_tw.downstream.listeners import ListenerError
 from fastcar_tw.downstream.socketfile import SocketInUseError, SocketPathError
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.names.lookup import Lookup
 from fastcar_tw.options import Options
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.service import CommandLineService, makeService
+from fastcar_tw.tunnel import Tunnel
+from tests.downstream.support import CONNECTED
 from tests.forward.support import OK, answer, logged
 from tests.transport.harness import HalfCloseRecorder, Recorder
 
@@ -73,9 +87,9 @@ class ServiceTestCase(TestCase):
         return service
 
     @inlineCallbacks
-    def connect(self) -> Any:
-        """Connect to the socket."""
-        endpoint = UNIXClientEndpoint(REACTOR, self.path)
+    def connect(self, endpoint: IStreamClientEndpoint | None = None) -> Any:
+        """Connect to the socket, or elsewhere."""
+        endpoint = endpoint or UNIXClientEndpoint(REACTOR, self.path)
         client = yield endpoint.connect(Factory.forProtocol(HalfCloseRecorder))
         self.addCleanup(client.transport.abortConnection)
         return client
@@ -87,6 +101,7 @@ class ServiceTestCase(TestCase):
         port = yield TCP4ServerEndpoint(REACTOR, 0, interface="127.0.0.1").listen(origin)
         self.addCleanup(port.stopListening)
         address = port.getHost()
+        self.origin_port = address.port
         return origin, b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % address.port
 
     @inlineCallbacks
@@ -168,7 +183,9 @@ class StartTests(ServiceTestCase):
         self.assertFalse(os.path.exists(self.path))
         yield _turn()
         with socket.socket(socket.AF_UNIX) as client:
-            self.assertRaises(ConnectionRefusedError, client.connect, link)
+            with self.assertRaises(OSError) as caught:
+                client.connect(link)
+            self.assertEqual(caught.exception.errno, errno.ECONNREFUSED)
         patch.restore()
         service.startService()
         client = yield self.connect()
@@ -204,6 +221,219 @@ class StartTests(ServiceTestCase):
         error = self.assertRaises(SocketPathError, self.service().privilegedStartService)
         self.assertIn("never deleted", str(error))
         self.assertTrue(os.path.exists(self.path))
+
+
+class ListenTests(ServiceTestCase):
+    """Several places to listen."""
+
+    def ports(self, start: Callable[[], object]) -> list[int]:
+        """Start, and return the TCP ports that the log tells of."""
+        found = [re.search(r"listening on tcp:\S+:([0-9]+)", line) for line in logged(start)]
+        return [int(match[1]) for match in found if match]
+
+    def join(self, name: str) -> str:
+        """A path in the directory."""
+        return os.path.join(self.directory, name)
+
+    @inlineCallbacks
+    def served(self, client: Any) -> Any:
+        """See that a client is served."""
+        origin, asked = yield self.origin()
+        client.transport.write(asked)
+        while not origin.connections:
+            yield _turn()
+        yield origin.connections[0].gets(len(asked))
+        origin.connections[0].transport.write(OK)
+        yield client.gets(len(OK))
+
+    @inlineCallbacks
+    def test_all_serve(self) -> Any:
+        """Clients are served wherever they come in."""
+        listen = (
+            "tcp:0:interface=127.0.0.1",
+            "tcp:0:interface=\\:\\:1",
+            f"unix:{self.join('t')}",
+        )
+        one, two = self.ports(lambda: self.start(listen=listen))
+        for endpoint in (
+            UNIXClientEndpoint(REACTOR, self.path),
+            UNIXClientEndpoint(REACTOR, self.join("t")),
+            TCP4ClientEndpoint(REACTOR, "127.0.0.1", one),
+            TCP6ClientEndpoint(REACTOR, "::1", two),
+        ):
+            client = yield self.connect(endpoint)
+            yield self.served(client)
+
+    @inlineCallbacks
+    def test_https_socket(self) -> Any:
+        """What comes in at the https socket goes out in TLS, and at no other."""
+        self.start(https_unix=self.join("h"))
+        origin, asked = yield self.origin()
+        client = yield self.connect(UNIXClientEndpoint(REACTOR, self.join("h")))
+        client.transport.write(asked)
+        while not origin.connections:
+            yield _turn()
+        yield origin.connections[0].gets(1)
+        self.assertEqual(origin.connections[0].received[:1], b"\x16")
+        client = yield self.connect()
+        yield self.served(client)
+
+    def test_lines(self) -> None:
+        """Each is a line of the log, with the port that it has, the socket last; one that is open
+        to other machines is a warning."""
+        listen = ("tcp:0:interface=127.0.0.1", f"unix:{self.join('t')}", "tcp:0")
+        with capturedLogs() as events:
+            self.start(https_unix=self.join("h"), listen=listen, allow_remote=True)
+        told = [
+            (event["log_level"].name, formatEvent(event))
+            for event in events
+            if event["log_namespace"] == "fastcar"
+        ]
+        lines = [re.sub(r":[1-9][0-9]*(?![.0-9])", ":N", line) for _, line in told]
+        self.assertEqual(
+            lines[:-1],
+            [
+                f"listening on unix:{self.join('h')}; plain HTTP there is for https origins",
+                "listening on tcp:127.0.0.1:N",
+                f"listening on unix:{self.join('t')}",
+                "listening on tcp:0.0.0.0:N, which is open to other machines",
+            ],
+        )
+        self.assertTrue(lines[-1].startswith(f"forwarding from {self.path} "))
+        self.assertEqual([level for level, _ in told], ["info", "info", "info", "warn", "info"])
+
+    def test_modes(self) -> None:
+        """All sockets have the mode asked for."""
+        options = {"https_unix": self.join("h"), "listen": (f"unix:{self.join('t')}",)}
+        self.start(socket_mode=0o604, **options)
+        for path in (self.path, self.join("h"), self.join("t")):
+            self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o604)
+
+    @inlineCallbacks
+    def test_all_or_none(self) -> Any:
+        """When one cannot be opened none is, and all can be when it is free again."""
+        taken = yield TCP4ServerEndpoint(REACTOR, 0, interface="127.0.0.1").listen(Factory())
+        number = taken.getHost().port
+        options: dict[str, Any] = {
+            "https_unix": self.join("h"),
+            "listen": (
+                f"unix:{self.join('t')}",
+                "tcp:0:interface=127.0.0.1",
+                f"tcp:{number}:interface=127.0.0.1",
+            ),
+        }
+        service = self.service(**options)
+        error = self.assertRaises(ListenerError, service.privilegedStartService)
+        self.assertEqual(
+            str(error),
+            f"--listen: expected a free port of this machine, not tcp:127.0.0.1:{number} "
+            "(Address already in use)",
+        )
+        yield _turn()
+        for path in (self.path, self.join("h"), self.join("t")):
+            self.assertFalse(os.path.exists(path), path)
+        yield taken.stopListening()
+        service.privilegedStartService()
+        service.startService()
+        for path in (self.path, self.join("h"), self.join("t")):
+            client = yield self.connect(UNIXClientEndpoint(REACTOR, path))
+            self.assertEqual(client.events, ["made"])
+        client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", number))
+        self.assertEqual(client.events, ["made"])
+
+    @inlineCallbacks
+    def test_socket_in_use(self) -> Any:
+        """That somebody listens at one of the sockets is told as of the first, and his stays."""
+        self.start()
+        path, self.path = self.path, self.join("own")
+        service = self.service(listen=(f"unix:{path}",))
+        error = self.assertRaises(SocketInUseError, service.privilegedStartService)
+        self.assertEqual(str(error), f"{path}: in use")
+        yield _turn()
+        self.assertFalse(os.path.exists(self.path))
+        client = yield self.connect(UNIXClientEndpoint(REACTOR, path))
+        self.assertEqual(client.events, ["made"])
+
+    @inlineCallbacks
+    def test_stop(self) -> Any:
+        """All are closed when the service stops, and open again when it starts."""
+        listen = ("tcp:0:interface=127.0.0.1", f"unix:{self.join('t')}")
+        services: list[ForwardService] = []
+        options = {"https_unix": self.join("h"), "listen": listen}
+        [port] = self.ports(lambda: services.append(self.start(**options)))
+        client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
+        yield services[0].stopService()
+        yield over(client)
+        for path in (self.path, self.join("h"), self.join("t")):
+            self.assertFalse(os.path.exists(path))
+        failed = self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
+        yield self.assertFailure(failed, ConnectionRefusedError)
+        [port] = self.ports(services[0].startService)
+        client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
+        yield self.served(client)
+
+    @inlineCallbacks
+    def test_finishes_what_is_under_way(self) -> Any:
+        """A request of a TCP client gets its response while the service stops, a tunnel may go on
+        until the drain timeout."""
+        origin, _ = yield self.origin()
+        services: list[ForwardService] = []
+
+        def start() -> None:
+            services.append(
+                self.start(
+                    listen=("tcp:0:interface=127.0.0.1",),
+                    tunnel=(str(self.origin_port),),
+                    drain_timeout=0.2,
+                )
+            )
+
+        [port] = self.ports(start)
+        client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
+        client.transport.write(b"CONNECT 127.0.0.1:%d HTTP/1.0\r\n\r\n" % self.origin_port)
+        yield client.gets(len(CONNECTED))
+        stopped = services[0].stopService()
+        client.transport.write(b"x")
+        yield origin.connections[0].gets(1)
+        origin.connections[0].transport.write(b"yz")
+        yield client.gets(len(CONNECTED) + 2)
+        self.assertNoResult(stopped)
+        yield stopped
+        yield over(client)
+        yield over(origin.connections[0])
+        self.assertEqual(len(services[0].forwarder.clients), 0)
+
+    @inlineCallbacks
+    def test_half_closed_tunnel_over_tcp(self) -> Any:
+        """Of a tunnel whose ends end one after the other all is delivered (RFC 9110 section
+        9.3.6): the last end is not taken for a broken connection."""
+        origin, _ = yield self.origin()
+        services: list[ForwardService] = []
+        options: dict[str, Any] = {
+            "listen": ("tcp:0:interface=127.0.0.1",),
+            "tunnel": (str(self.origin_port),),
+        }
+        [port] = self.ports(lambda: services.append(self.start(**options)))
+        client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
+        client.transport.write(b"CONNECT 127.0.0.1:%d HTTP/1.0\r\n\r\n" % self.origin_port)
+        yield client.gets(len(CONNECTED))
+        client.transport.pauseProducing()
+        [tunnel] = services[0].forwarder.clients
+        assert isinstance(tunnel, Tunnel)
+        much = bytes(200_000)
+        origin.connections[0].transport.write(much)
+        origin.connections[0].transport.loseWriteConnection()
+        while not tunnel.origin.input_ended or tunnel.client.waiting():
+            yield _turn()
+        for _ in range(5):
+            yield _turn()
+        client.transport.loseWriteConnection()
+        while services[0].forwarder.clients:
+            yield _turn()
+        client.transport.resumeProducing()
+        whole = len(CONNECTED) + len(much)
+        yield client.when(lambda: len(client.received) == whole or "lost" in client.events)
+        self.assertEqual(client.received, CONNECTED + much)
 
 
 class StopTests(ServiceTestCase):
@@ -408,6 +638,20 @@ class CommandLineTests(ServiceTestCase):
         self.start()
         ended = self.assertRaises(SystemExit, self.make().privilegedStartService)
         self.assertEqual(str(ended), f"fastcar: {self.path}: in use")
+
+    @inlineCallbacks
+    def test_port_in_use(self) -> Any:
+        """So does a port in use."""
+        taken = yield TCP4ServerEndpoint(REACTOR, 0, interface="127.0.0.1").listen(Factory())
+        self.addCleanup(taken.stopListening)
+        number = taken.getHost().port
+        service = self.make("--listen", f"tcp:{number}:interface=127.0.0.1")
+        ended = self.assertRaises(SystemExit, service.privilegedStartService)
+        self.assertRegex(
+            str(ended), rf"^fastcar: --listen: expected .* not tcp:127.0.0.1:{number} "
+        )
+        yield _turn()
+        self.assertFalse(os.path.exists(self.path))
 
     def test_unusable_ca(self) -> None:
         """So does a CA that cannot be used."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 from string import ascii_letters, digits
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
@@ -35,7 +33,6 @@ SOCKS4_REJECTED = b"\x00\x5b" + bytes(6)
 _HTTP = frozenset(b"!#$%&'*+-.^_`|~\r\n" + f"{ascii_letters}{digits}".encode())
 
 
-@implementer(IHalfCloseableProtocol)
 class Front:
     """
     The first protocol on every client connection, and in every tunnel.  TLS is terminated here, and
@@ -78,10 +75,8 @@ class Front:
         successor.dataReceived(data)
 
     def readConnectionLost(self) -> None:
+        # Inside TLS only: a transport ends altogether, since nothing here says it need not.
         self.abort()
-
-    def writeConnectionLost(self) -> None:
-        pass
 
     def connectionLost(self, reason: Failure) -> None:
         self._forwarder.unwatch(self)

@@ -6,9 +6,7 @@ C{SOCKS5Server} is the conversation without I/O, C{SOCKS5Opening} its shell.
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
@@ -148,7 +146,6 @@ def refusal(error: GatewayError) -> bytes:
     return reply(_REPLIES.get(error.proxy_status, GENERAL_FAILURE))
 
 
-@implementer(IHalfCloseableProtocol)
 class SOCKS5Opening:
     """
     Answers a client until it has its tunnel.
@@ -183,12 +180,6 @@ class SOCKS5Opening:
             wire.write(answer)
         if server.target is not None:
             self._hand_over(wire, *server.target)
-
-    def readConnectionLost(self) -> None:
-        self.abort()
-
-    def writeConnectionLost(self) -> None:
-        pass
 
     def connectionLost(self, reason: Failure) -> None:
         self._forwarder.unwatch(self)

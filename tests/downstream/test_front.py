@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from OpenSSL import SSL
 
 from fastcar_tw.config import Config
+from fastcar_tw.http.head import MAX_HEAD, MAX_TARGET
 from fastcar_tw.routes.selection import Routes
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.tls.local_ca import LocalCA
@@ -318,7 +321,8 @@ class TunnelTests(OpeningsTestCase):
                 self.served(client, "https://b.test:443 as a.test", asked, request(host=host))
 
     def test_misdirected(self) -> None:
-        """One that names anything else is a 421, and goes nowhere."""
+        """One that names anything else is a 400, and goes nowhere; a proxy sends no 421 (RFC 9110
+        section 15.5.20)."""
         for tls, named in (
             (False, b"http://b.test/"),
             (False, b"http://a.test:81/"),
@@ -334,8 +338,8 @@ class TunnelTests(OpeningsTestCase):
                 start_tls(client, "b.test")
             client.send(ABSOLUTE % named)
             got = answer(client.received)
-            self.assertEqual((got.status, got.fields[b"connection"]), (421, b"close"), named)
-            self.assertTrue(client.received.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"))
+            self.assertEqual((got.status, got.fields[b"connection"]), (400, b"close"), named)
+            self.assertIn(b"the target is not where the tunnel leads to", got.body)
             self.assertTrue(client.ended_cleanly)
         self.assertEqual(self.proxy.connects, [])
 
@@ -345,7 +349,7 @@ class TunnelTests(OpeningsTestCase):
         for how in TUNNELS:
             for first in (0, 4, 5, 9, 0x15, 0x17, 0x20, 0x7B, 0x80, 0xFF):
                 client = self.tunnel("a.test", 22, how)
-                [line] = logged(lambda c=client, f=first: c.send(bytes([f])))  # type: ignore[misc]
+                [line] = logged(partial(client.send, bytes([first])))
                 self.assertEqual(
                     line,
                     "client refused: 400 the tunnel to a.test:22 carries neither TLS nor HTTP; "
@@ -417,19 +421,49 @@ class TunnelTests(OpeningsTestCase):
         """One that breaks it is told by TLS, and is one line in the log."""
         for how in TUNNELS:
             client = self.tunnel(how=how)
-            lines = logged(lambda c=client: c.send(b"\x16garbage garbage"))  # type: ignore[misc]
+            lines = logged(partial(client.send, b"\x16garbage garbage"))
             self.assertEqual(len(lines), 1)
             self.assertTrue(lines[0].startswith("client TLS failed: "))
             self.assertTrue(client.closed)
         self.alive()
 
     def test_broken_request(self) -> None:
-        """A broken request inside is answered as one outside, and behind the grant."""
+        """A broken request inside is answered as one outside."""
         for how in TUNNELS:
-            client = self.tunnel(how=how)
-            client.send(b"BROKEN\r\n\r\n")
-            self.assertEqual(answer(client.received).status, 400)
-            self.assertTrue(client.ended_cleanly)
+            for asked, status in (
+                (request(b"/", b"Bad Field: x"), 400),
+                (GET.replace(b"HTTP/1.1", b"HTTP/2.0"), 505),
+                (request(b"/", b"Transfer-Encoding: gzip, chunked"), 501),
+                (request(b"/", b"A: " + b"x" * MAX_HEAD), 431),
+                (request(b"/" + b"x" * MAX_TARGET), 414),
+                (b"GET /" + b"x" * MAX_HEAD, 414),
+            ):
+                client = self.tunnel(how=how)
+                client.send(asked)
+                got = answer(client.received)
+                self.assertEqual(got.status, status)
+                self.assertNotIn(b"--tunnel", got.body)
+                self.assertTrue(client.ended_cleanly)
+
+    def test_late_request(self) -> None:
+        """So is one that takes too long, whatever there is of it."""
+        for how in TUNNELS:
+            for size in (1, 3, 8, len(GET) - 1):
+                client = self.tunnel(how=how)
+                client.send(GET[:size])
+                self.elapse_deadline()
+                self.assertEqual(answer(client.received).status, 408, size)
+
+    def test_other_lines(self) -> None:
+        """A first line that is none of HTTP's is a 400 that says what would let it through."""
+        for how in TUNNELS:
+            for line in (b"EHLO x\r\n", b"*1\r\n", b"PING\r\n", b"BROKEN\r\n\r\n"):
+                client = self.tunnel("a.test", 25, how)
+                client.send(line)
+                got = answer(client.received)
+                self.assertEqual(got.status, 400)
+                self.assertIn(b"--tunnel 25 would", got.body)
+                self.assertTrue(client.ended_cleanly)
 
     def test_nothing_is_mixed(self) -> None:
         """Origins reached through tunnels and without are pooled alike."""
@@ -619,7 +653,7 @@ class TLSInTLSTests(OpeningsTestCase):
                 client.send(b"\x16\x03")
             elif stage == 3:
                 start_tls(client)
-            for leave in (lambda c=client: c.end(False), client.close):  # type: ignore[misc]
+            for leave in (partial(client.end, False), client.close):
                 self.assertEqual(logged(leave), [])
         self.assertEqual(len(self.proxy.forwarder.clients), 1)
 
@@ -683,7 +717,7 @@ class SecureListenerTests(OpeningsTestCase):
             self.assertEqual(str(self.origin.origin), "https://a.test:443")
         client = self.tunnel("a.test", 80, client=self.proxy.client(secure=True))
         client.send(ABSOLUTE % b"http://b.test/")
-        self.assertEqual(answer(client.received).status, 421)
+        self.assertEqual(answer(client.received).status, 400)
 
     def test_tls(self) -> None:
         """TLS there is nothing special, in a tunnel or not; a tunnel's port stays."""
@@ -714,6 +748,24 @@ class SecureListenerTests(OpeningsTestCase):
         self.served(self.proxy.tls_client(), "https://a.test:443")
         self.secure(GET, "https://a.test:443")
         self.assertEqual(len(self.proxy.connects), 1)
+
+
+class SOCKS4Tests(OpeningsTestCase):
+    """An opening that is not served."""
+
+    def test_refused(self) -> None:
+        """It is told so in its own protocol, at its first byte, and what it still sends does not
+        matter."""
+        for client in (self.proxy.client(), self.proxy.client(secure=True)):
+            [line] = logged(partial(client.send, b"\x04"))
+            self.assertEqual(
+                line, "client refused: 400 SOCKS4 is not served, only SOCKS5 (socks5h://)"
+            )
+            self.assertEqual(client.received, b"\x00\x5b" + bytes(6))
+            self.assertTrue(client.ended_cleanly)
+            client.send(b"\x01\x00\x50\x0a\x00\x00\x01user\x00")
+            client.end()
+            self.assertTrue(client.closed and not client.aborted)
 
 
 class AbsoluteFormTests(OpeningsTestCase):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet import error
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.python.failure import Failure
 
 from fastcar_tw.config import Config
 from fastcar_tw.routes.selection import Routes
 from fastcar_tw.testing import MemoryProxy, Peer
-from tests.forward.support import GET, OK, answer, logged, request
+from tests.forward.support import OK, answer, logged, request
 from tests.routes.case import ESTABLISHED, NO_AUTH
 from tests.routes.support import bytewise
 
@@ -81,8 +82,9 @@ class OpenTests(RelayedTestCase):
                 client.send(asked)
                 before = CHOSEN if how == "socks5" else b""
                 self.assertEqual(client.take(), before if relayed else answered, (host, port))
-                self.assertEqual(len(self.proxy.connects), relayed)
-                self.proxy.connects.clear()
+                self.assertEqual(bool(self.proxy.connects), relayed)
+                if relayed:
+                    self.proxy.connects.pop().refuse()
                 client.close()
         self.start(tunnel=())
         client = self.tunnel(port=22)
@@ -120,8 +122,7 @@ class OpenTests(RelayedTestCase):
         ):
             for how in TUNNELS:
                 client = self.asked(how)
-                connect = self.proxy.connects[-1]
-                [line] = logged(lambda c=connect, r=reason: c.refuse(r))  # type: ignore[misc]
+                [line] = logged(partial(self.proxy.connects[-1].refuse, reason))
                 words = f"tunnel tcp://a.test:22: {proxy_status.decode()} ({status}): "
                 self.assertTrue(line.startswith(words), line)
                 got = client.take()
@@ -140,14 +141,12 @@ class OpenTests(RelayedTestCase):
 
     def test_refused_at_once(self) -> None:
         """Also where there is not even an attempt."""
-        attempt: Deferred[Any] = fail(error.DNSLookupError("a.test"))
 
         def refuse(origin: object, factory: IProtocolFactory) -> Deferred[Any]:
-            return attempt
+            return fail(error.DNSLookupError("a.test"))
 
+        self.patch(self.proxy, "attempt", refuse)
         for how in TUNNELS:
-            attempt = fail(error.DNSLookupError("a.test"))
-            self.patch(self.proxy, "attempt", refuse)
             client = self.proxy.client()
             client.send(opening(how, port=22)[0] + b"early")
             expected = CHOSEN + refusal(4) if how == "socks5" else b"HTTP/1.1 502 "
@@ -201,21 +200,18 @@ class OpenTests(RelayedTestCase):
         self.assertEqual(origin.take(), much)
 
     def test_early_back_pressure(self) -> None:
-        """What came early counts when the target does not read."""
+        """What came early counts, too, when the target does not read."""
         self.proxy.capacity = 4096
-        client = self.proxy.client()
-        much = bytes(60000)
-        self.asked(client=client, early=much)
-        connect = self.proxy.connects[-1]
-        later = bytes(4 << 20)
-        client.send(later)
-        origin = connect.accept()
-        origin.pause()
-        client.send(b"x")
+        client = self.asked(early=bytes(60000))
+        client.send(bytes(4 << 20))
+        carry = Peer.carry
+        unread = self.patch(Peer, "carry", lambda peer: peer.origin is None and carry(peer))
+        origin = self.proxy.connects[-1].accept()
         self.assertLess(origin.transport.buffered, 256 << 10)
         self.assertTrue(client.transport.paused)
+        unread.restore()
         origin.resume()
-        self.assertEqual(len(origin.take()), len(much + later + b"x"))
+        self.assertEqual(len(origin.take()), 60000 + (4 << 20))
 
     def test_early_in_pieces(self) -> None:
         """However the opening is cut."""
@@ -468,7 +464,7 @@ class RelayTests(RelayedTestCase):
     def test_reset(self) -> None:
         """An end that breaks off takes the other with it."""
         client, origin = self.relayed()
-        origin.transport.connectionLost(error.ConnectionLost())
+        origin.transport.connectionLost(Failure(error.ConnectionLost()))
         self.proxy.reactor.settle()
         self.assertTrue(client.aborted)
         client, origin = self.relayed()

@@ -6,7 +6,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.head import RequestHead, parse_request_head
-from fastcar_tw.http.target import Origin, ip_literal, parse_authority, split_absolute_form
+from fastcar_tw.http.target import (
+    Origin,
+    check_host,
+    ip_literal,
+    join_authority,
+    parse_authority,
+    parse_connect_target,
+    split_absolute_form,
+)
 from fastcar_tw.routes.proxy import Proxy
 
 
@@ -49,6 +57,104 @@ class AuthorityTests(SynchronousTestCase):
                 self.assertEqual(error.status, 400)
 
 
+class ConnectTargetTests(SynchronousTestCase):
+    """RFC 9110 section 9.3.6."""
+
+    def test_accepted(self) -> None:
+        """Host and port, in the form that origins have."""
+        for target, expected in (
+            (b"a.test:80", ("a.test", 80)),
+            (b"A.Test.:443", ("a.test.", 443)),
+            (b"10.0.0.1:1", ("10.0.0.1", 1)),
+            (b"[2001:DB8::1]:65535", ("2001:db8::1", 65535)),
+            (b"my_service:00080", ("my_service", 80)),
+        ):
+            self.assertEqual((target, parse_connect_target(target)), (target, expected))
+
+    def test_refused(self) -> None:
+        """There is no default port, and nothing but those two."""
+        for target in (
+            b"",
+            b"a.test",
+            b"a.test:",
+            b"a.test:0",
+            b"a.test:65536",
+            b"a.test:http",
+            b":80",
+            b"[::1]",
+            b"[::1]:",
+            b"::1:80",
+            b"[::1%lo]:80",
+            b"[a.test]:80",
+            b"u@a.test:80",
+            b"a.test:80/",
+            b"http://a.test:80",
+            b"a.test:80\n",
+            b"a,b:80",
+            b"a..b:80",
+            b"/",
+            b"*",
+        ):
+            error: MessageError = self.assertRaises(MessageError, parse_connect_target, target)
+            self.assertEqual(error.status, 400, target)
+
+
+class HostTests(SynchronousTestCase):
+    """Hosts that come from elsewhere than an authority."""
+
+    def test_accepted(self) -> None:
+        """Names and addresses, in lower case; IPv6 addresses have no brackets."""
+        for host, expected in (
+            ("a.test", "a.test"),
+            ("A.TEST.", "a.test."),
+            ("my_service", "my_service"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("::1", "::1"),
+            ("2001:DB8::1", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "::ffff:10.0.0.1"),
+            ("a" * 63, "a" * 63),
+        ):
+            self.assertEqual((host, check_host(host)), (host, expected))
+
+    def test_round_trip(self) -> None:
+        """What is accepted can stand in an authority."""
+        for host in ("a.test", "127.0.0.1", "::1"):
+            authority = join_authority(check_host(host), 81).encode("ascii")
+            self.assertEqual(parse_connect_target(authority), (host, 81))
+
+    def test_refused(self) -> None:
+        """Anything else is not."""
+        for host in (
+            "",
+            ".",
+            "a..b",
+            "a" * 64,
+            "a" * 256,
+            "a b",
+            "a\0b",
+            "a\nb",
+            "a\r\nb",
+            "a/b",
+            "a@b",
+            "a:80",
+            "127.0.0.1:80",
+            "[::1]",
+            "::g",
+            ":",
+            "*",
+            "%61",
+            "b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher",
+        ):
+            self.assertRaises(MessageError, check_host, host)
+
+    def test_scope(self) -> None:
+        """An address with a scope is none: anything could stand behind the %, line breaks
+        included."""
+        for host in ("fe80::1%eth0", "fe80::1%1", "::1%\r\nX: y", "::1% ", "::1%a]:80/"):
+            self.assertIsNone(ip_literal(host))
+            self.assertRaises(MessageError, check_host, host)
+
+
 class OriginTests(SynchronousTestCase):
     """The key of the pool."""
 
@@ -56,6 +162,14 @@ class OriginTests(SynchronousTestCase):
         """An origin is written as the URI it stands for."""
         self.assertEqual(str(Origin("http", "a.test", 80)), "http://a.test:80")
         self.assertEqual(str(Origin("https", "::1", 8443)), "https://[::1]:8443")
+        self.assertEqual(str(Origin("tcp", "a.test", 22)), "tcp://a.test:22")
+
+    def test_text_with_name(self) -> None:
+        """Whom its certificate has to name is told where that is somebody else."""
+        origin = Origin("https", "10.0.0.1", 443, True, None, "a.test")
+        self.assertEqual(str(origin), "https://10.0.0.1:443 as a.test")
+        through = origin._replace(route=Proxy("http", "p.test", 3128))
+        self.assertEqual(str(through), f"{origin} through proxy http://p.test:3128")
 
     def test_text_with_proxy(self) -> None:
         """The proxy is named too, without its credentials; in place of an origin that is none."""
@@ -65,7 +179,8 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(str(origin.next_hop), "proxy http://[::1]:3128")
 
     def test_every_dimension_counts(self) -> None:
-        """Origins that differ in scheme, host, port, trust or route are different keys."""
+        """Origins that differ in scheme, host, port, trust, route or the name in their certificate
+        are different keys."""
         origins = {
             Origin("http", "a.test", 80),
             Origin("https", "a.test", 80),
@@ -74,8 +189,10 @@ class OriginTests(SynchronousTestCase):
             Origin("http", "a.test", 80, False),
             Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80)),
             Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80, b"u", b"p")),
+            Origin("https", "a.test", 80, True, None, "b.test"),
+            Origin("tcp", "a.test", 80),
         }
-        self.assertEqual(len(origins), 7)
+        self.assertEqual(len(origins), 9)
         self.assertIn(Origin("http", "a.test", 80, True), origins)
 
     def test_next_hop(self) -> None:
@@ -176,6 +293,7 @@ class OtherFormTests(SynchronousTestCase):
         self.assertRaises(MessageError, head_of, b"GET *")
 
     def test_authority_form(self) -> None:
-        """It is kept for CONNECT, and refused with other methods."""
-        self.assertEqual(head_of(b"CONNECT a.test:443").target, b"a.test:443")
+        """It is kept for CONNECT, with or without a Host, and refused with other methods."""
+        for lines in (b"", b"Host: h.test\r\n"):
+            self.assertEqual(head_of(b"CONNECT a.test:443", lines).target, b"a.test:443")
         self.assertRaises(MessageError, head_of, b"GET a.test:443")

@@ -9,6 +9,7 @@ from queue import Queue
 
 from tests.peers.certificates import Authority
 from tests.peers.clients import Answer
+from tests.peers.ntlm import PASSWORD, USER
 from tests.peers.openings import (
     CONNECTED,
     OK,
@@ -22,6 +23,7 @@ from tests.peers.openings import (
 )
 from tests.peers.processes import LIMIT, require
 from tests.peers.sockets import Message, Peer, RawOrigin, answering, echo
+from tests.peers.test_connection_auth import Gatekeeper
 
 #: curl's error numbers for a server certificate that it does not trust, and for a handshake that
 #: failed for whatever reason.
@@ -352,7 +354,7 @@ class EveryDoorTests(OpeningsTestCase):
     def test_misdirected(self) -> None:
         """In a tunnel absolute-form may repeat where that leads to, and say nothing else."""
         origin = self.origin(answering(OK))
-        for url, status in ((local(origin), b"200"), ("http://localhost:1/", b"421")):
+        for url, status in ((local(origin), b"200"), ("http://localhost:1/", b"400")):
             peer = self.tunnel("socks5", self.fastcar.port, "localhost", origin.port)
             peer.send(f"GET {url} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
             self.assertEqual(peer.read_message().start_line[9:12], status)
@@ -430,6 +432,20 @@ class EveryDoorTests(OpeningsTestCase):
             self.assertIn(b" 101 ", peer.read_head())
             peer.send(b"ping")
             self.assertEqual(peer.read(4), b"gnip")
+
+    def test_authenticated_connection(self) -> None:
+        """A connection that a client has authenticated in a tunnel is nobody else's."""
+        origin = self.origin(Gatekeeper(), "https")
+        authenticating = ("--ntlm", "-u", f"{USER}:{PASSWORD}")
+        for proxy in (
+            f"http://127.0.0.1:{self.fastcar.port}",
+            f"socks5h://localhost{self.fastcar.socket}",
+        ):
+            options = ("--cacert", self.fastcar.ca_file, "--proxy", proxy)
+            for more, expected in ((authenticating, USER), ((), "who?")):
+                answer = run_curl(local(origin), *options, *more)
+                self.assertEqual(answer.exit_status, 0, answer)
+                self.assertIn(expected.encode(), answer.body)
 
     def test_ipv6(self) -> None:
         """An IPv6 address is a target for CONNECT and SOCKS5; nothing listens there."""

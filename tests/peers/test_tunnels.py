@@ -285,12 +285,14 @@ class NotAllowedTests(TunnelsTestCase):
 
     def test_silent(self) -> None:
         """A client that waits for the other side is refused after --client-timeout."""
-        fastcar = self.start_open("--client-timeout", "0.3")
-        for opening in OPENINGS:
-            fastcar.new_output()
-            peer = self.tunnel(opening, fastcar.port, "localhost", 25)
+        fastcar = self.start_open("--client-timeout", "1")
+        peers = [
+            self.tunnel(opening, fastcar.port, "localhost", port)
+            for port, opening in enumerate(OPENINGS, 25)
+        ]
+        for port, peer in enumerate(peers, 25):
             self.ends(peer)
-            fastcar.logs("tunnel to localhost:25 .*--tunnel 25 ")
+            fastcar.logs(f"tunnel to localhost:{port} .*--tunnel {port} ")
 
     def test_other_host(self) -> None:
         """A port that is allowed for one host is not for another, nor another port for that."""

@@ -17,6 +17,7 @@ from fastcar_tw.tls.server_contexts import (
     KeyFileError,
     LeafCache,
     ServerContexts,
+    server_name,
 )
 from fastcar_tw.tls.trust import Trust
 from tests.tls import support
@@ -62,6 +63,34 @@ class SNITests(SynchronousTestCase):
         """Without SNI the leaf is for this machine."""
         self.assertEqual(support.leaf_of(self.client(b"")), DEFAULT)
 
+    def test_default_name(self) -> None:
+        """A connection may have a name of its own for the case that SNI has none, or no name."""
+        for default in ("b.test", "10.0.0.1", "2001:db8::1"):
+            for sni in (b"", b"*.test", b"a..b"):
+                client = TLSMachine.client(support.careless_context(), "")
+                if sni:
+                    client.connection.set_tlsext_host_name(sni)
+                server = self.contexts.server(default)
+                support.shake(client, server)
+                self.assertEqual(support.leaf_of(client), [default])
+                self.assertEqual(server_name(server.connection), "")
+
+    def test_name_before_default_name(self) -> None:
+        """SNI comes before it, and connections do not share it."""
+        for default, sni, leaf in (
+            ("b.test", "a.test", ["a.test"]),
+            ("", "", DEFAULT),
+            ("b.test.", "", ["b.test"]),
+            ("not a name", "", DEFAULT),
+            ("fe80::1%eth0", "", DEFAULT),
+            ("a" * 64, "", DEFAULT),
+        ):
+            client = TLSMachine.client(support.careless_context(), sni)
+            server = self.contexts.server(default)
+            support.shake(client, server)
+            self.assertEqual(support.leaf_of(client), leaf)
+            self.assertEqual(server_name(server.connection), sni)
+
     def test_upper_case(self) -> None:
         """Names are compared without case (RFC 4343) and get one leaf."""
         first, second = self.client(b"A.TEST"), self.client(b"a.test")
@@ -87,6 +116,8 @@ class SNITests(SynchronousTestCase):
             b"a." * 126 + b"abc",
             b"' OR 1",
             b"1",
+            b"fe80::1%eth0",
+            b"::1%\r\nX: y",
         ):
             self.assertEqual(support.leaf_of(self.client(sni)), DEFAULT, sni)
 
@@ -243,9 +274,10 @@ class FileTests(SynchronousTestCase):
         """The chain of the files is shown whatever name the client asks for."""
         contexts = ServerContexts.from_files(self.certificate, self.key)
         for name in ("a.test", "other.test", ""):
-            client = TLSMachine.client(support.careless_context(), name)
-            support.shake(client, contexts.server())
-            self.assertEqual(support.leaf_of(client), ["a.test"])
+            for default in ("", "b.test"):
+                client = TLSMachine.client(support.careless_context(), name)
+                support.shake(client, contexts.server(default))
+                self.assertEqual(support.leaf_of(client), ["a.test"])
 
     def test_chain(self) -> None:
         """Certificates after the first are sent as its chain."""
