@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from unittest import SkipTest
 
-from tests.peers.case import Fastcar, PeersTestCase, shared
+from tests.peers.case import PeersTestCase
+from tests.peers.openings import OpenFastcar, local, open_fastcar
 from tests.peers.processes import LIMIT, require
 from tests.peers.sockets import RawOrigin, answering
 
@@ -32,34 +30,14 @@ NOWHERE = {
 }
 
 
-class OpenFastcar(Fastcar):
-    """A fastcar that listens in all ways in which PHP can reach one."""
-
-    def __init__(self, folder: str, *options: str) -> None:
-        """Start it, as `Fastcar` does."""
-        self.https_socket = os.path.join(folder, "https.sock")
-        listen = "tcp:0:interface=127.0.0.1"
-        super().__init__(folder, "--https-unix", self.https_socket, "--listen", listen, *options)
-        self.port = int(self.wait_for(r"listening on tcp:127\.0\.0\.1:(\d+)")[1])
-
-    def environ(self) -> dict[str, str]:
-        """The variables that tell the recipes where it is."""
-        return {
-            "FASTCAR_SOCKET": self.socket,
-            "FASTCAR_HTTPS_SOCKET": self.https_socket,
-            "FASTCAR_PROXY": f"tcp://127.0.0.1:{self.port}",
-            "FASTCAR_CA": self.ca_file,
-        }
-
-
-@functools.cache
-def open_fastcar() -> OpenFastcar:
-    """The one that all recipes use; it trusts the shared authority."""
-    folder = tempfile.mkdtemp(prefix="fc", dir="/tmp")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    fastcar = OpenFastcar(folder, "--trust", shared().authority.file)
-    atexit.register(fastcar.stop)
-    return fastcar
+def recipe_environ(fastcar: OpenFastcar) -> dict[str, str]:
+    """The variables that tell the recipes where it is."""
+    return {
+        "FASTCAR_SOCKET": fastcar.socket,
+        "FASTCAR_HTTPS_SOCKET": fastcar.https_socket,
+        "FASTCAR_PROXY": f"tcp://127.0.0.1:{fastcar.port}",
+        "FASTCAR_CA": fastcar.ca_file,
+    }
 
 
 def clean_environ() -> dict[str, str]:
@@ -129,7 +107,7 @@ class RecipeTestCase(PeersTestCase):
 
     def php(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run PHP as the recipe is run, with variables besides or instead of its own."""
-        return run_php(*arguments, environ={**self.doors.environ(), **environ})
+        return run_php(*arguments, environ={**recipe_environ(self.doors), **environ})
 
     def cook(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run the recipe."""
@@ -173,11 +151,6 @@ class RecipeTestCase(PeersTestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         arrived = json.loads(done.stdout)
         self.assertEqual((arrived["opening"], arrived["scheme"]), (opening, scheme), arrived)
-
-
-def local(origin: RawOrigin) -> str:
-    """The URL of an origin, by name."""
-    return f"{origin.scheme}://localhost:{origin.port}/"
 
 
 class HTTP(RecipeTestCase):

@@ -6,6 +6,7 @@ import queue
 import subprocess
 
 from tests.peers import recipes
+from tests.peers.openings import local
 from tests.peers.sockets import Message, answering
 
 
@@ -33,11 +34,11 @@ class HTTPSSocketTests(recipes.HTTPS):
     def test_redirect(self) -> None:
         """A redirect to https:// is followed on the same socket, verified."""
         target = self.texts("https")
-        location = recipes.local(target).encode()
+        location = local(target).encode()
         response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
         origin = self.origin(answering(response), "https")
-        self.assert_fetches(recipes.local(origin))
-        done = self.cook(recipes.local(origin), FASTCAR_CA=self.shared.authority.file)
+        self.assert_fetches(local(origin))
+        done = self.cook(local(origin), FASTCAR_CA=self.shared.authority.file)
         self.assertIn("certificate", done.stderr)
         self.assertEqual((origin.accepted, target.accepted), (1, 1))
 
@@ -70,7 +71,7 @@ class AllProxyTests(recipes.HTTP, recipes.LocalTLS):
 
     def php(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run PHP as the first lines of the recipe say."""
-        told = {**self.doors.environ(), **environ}
+        told = {**recipes.recipe_environ(self.doors), **environ}
         proxy = {"ALL_PROXY": f"socks5h://localhost{told['FASTCAR_SOCKET']}"}
         return super().php(
             "-d", f"curl.cainfo={told['FASTCAR_CA']}", *arguments, **proxy, **environ
@@ -85,13 +86,13 @@ class AllProxyTests(recipes.HTTP, recipes.LocalTLS):
         """Fifty requests in ten processes, each in a tunnel of its own, share a connection."""
         origin = self.texts("https")
         for _ in range(10):
-            self.assert_fetches(*[recipes.local(origin)] * 5)
+            self.assert_fetches(*[local(origin)] * 5)
         self.assertEqual(origin.accepted, 1)
 
     def test_no_proxy(self) -> None:
         """NO_PROXY names hosts that PHP reaches itself."""
         origin = self.texts("http")
-        self.assert_fetches(recipes.local(origin), NO_PROXY="localhost", **recipes.NOWHERE)
+        self.assert_fetches(local(origin), NO_PROXY="localhost", **recipes.NOWHERE)
         self.assertEqual(origin.accepted, 1)
 
     def test_https_proxy(self) -> None:
@@ -121,6 +122,6 @@ class AllProxyTests(recipes.HTTP, recipes.LocalTLS):
         for scheme in ("http", "https"):
             origin = self.texts(scheme)
             for _ in range(2):
-                done = self.php("-r", code, recipes.local(origin))
+                done = self.php("-r", code, local(origin))
                 self.assertEqual((done.stdout, done.stderr), (recipes.BODY, ""), done)
             self.assertEqual(origin.accepted, 1)

@@ -41,7 +41,11 @@ class PoolTests(recipes.RecipeTestCase):
     def get(self, fpm: FPM, origin: RawOrigin, client: str) -> str:
         """What a page says that has fetched from `origin`."""
         url = f"{origin.scheme}://origin.test:{origin.port}/"
-        query = {"client": client, "url": url, "proxy": self.doors.environ()["FASTCAR_PROXY"]}
+        query = {
+            "client": client,
+            "url": url,
+            "proxy": recipes.recipe_environ(self.doors)["FASTCAR_PROXY"],
+        }
         return fpm.get(_PAGE, urlencode(query))
 
     def assert_shares_among_workers(self, scheme: str, client: str) -> None:

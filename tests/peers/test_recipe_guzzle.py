@@ -6,6 +6,7 @@ import queue
 import subprocess
 
 from tests.peers import recipes
+from tests.peers.openings import local
 from tests.peers.sockets import Message, answering
 
 # A program that uses the middleware and has options of its own.
@@ -50,18 +51,18 @@ class SocketTests(GuzzleCase, recipes.HTTP, recipes.LocalTLS):
         """Option `stream` does not make Guzzle take PHP's streams, and go past fastcar."""
         origin = self.texts("https")
         for _ in range(2):
-            done = self.run_with("'stream' => true", recipes.local(origin))
+            done = self.run_with("'stream' => true", local(origin))
             self.assert_output(done, recipes.BODY)
         self.assertEqual(origin.accepted, 1)
 
     def test_proxy(self) -> None:
         """Option `proxy` has no effect."""
-        done = self.run_with("'proxy' => 'http://127.0.0.1:1'", recipes.local(self.texts("https")))
+        done = self.run_with("'proxy' => 'http://127.0.0.1:1'", local(self.texts("https")))
         self.assert_output(done, recipes.BODY)
 
     def test_verify(self) -> None:
         """Nor has option `verify`: the CA is fastcar's, and the certificate is verified."""
-        url = recipes.local(self.texts("https"))
+        url = local(self.texts("https"))
         for option in ("'verify' => false", "'verify' => '/etc/hostname'"):
             self.assert_output(self.run_with(option, url), recipes.BODY)
             done = self.run_with(option, url, FASTCAR_CA=self.shared.authority.file)
@@ -75,7 +76,7 @@ class HTTPSSocketTests(GuzzleCase, recipes.HTTP, recipes.HTTPS):
         """Cookies, also those for https:// alone, and redirects are as ever."""
         requests: queue.Queue[Message] = queue.Queue()
         target = self.origin(answering(recipes.RESPONSE, requests), "https")
-        location = recipes.local(target).encode()
+        location = local(target).encode()
         origin = self.origin(
             answering(
                 b"HTTP/1.1 302 Found\r\nSet-Cookie: a=1; Secure\r\nContent-Length: 0\r\n"
@@ -84,16 +85,16 @@ class HTTPSSocketTests(GuzzleCase, recipes.HTTP, recipes.HTTPS):
             "https",
         )
         done = self.run_with(
-            "'cookies' => true, 'allow_redirects' => ['referer' => true]", recipes.local(origin)
+            "'cookies' => true, 'allow_redirects' => ['referer' => true]", local(origin)
         )
         self.assert_output(done, recipes.BODY)
         request = requests.get_nowait()
         self.assertEqual(request.values(b"cookie"), [b"a=1"])
-        self.assertEqual(request.values(b"referer"), [recipes.local(origin).encode()])
+        self.assertEqual(request.values(b"referer"), [local(origin).encode()])
 
     def test_statistics(self) -> None:
         """`on_stats` is told the https:// URL."""
-        url = recipes.local(self.texts("https"))
+        url = local(self.texts("https"))
         done = self.run_with("'on_stats' => fn ($it) => print($it->getEffectiveUri() . ' ')", url)
         self.assert_output(done, f"{url} {recipes.BODY}")
 

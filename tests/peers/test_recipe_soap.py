@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.peers import recipes
+from tests.peers.openings import local
 from tests.peers.sockets import Message, Peer, RawOrigin
 
 _WSDL = """<?xml version="1.0"?>
@@ -72,7 +73,7 @@ class SoapCase(recipes.RecipeTestCase):
             while True:
                 request = peer.read_message()
                 if request.start_line.startswith(b"GET"):
-                    location = recipes.local(origin)
+                    location = local(origin)
                     answer = 200, "text/xml", _WSDL % {"binding": binding, "location": location}
                 else:
                     answer = _answer(binding, request)
@@ -87,13 +88,13 @@ class SoapCase(recipes.RecipeTestCase):
     def assert_sold(self, origin: RawOrigin) -> None:
         """Many processes, one connection to the service, its description included."""
         for _ in range(recipes.PROCESSES):
-            done = self.cook(recipes.local(origin), "price", "tea")
+            done = self.cook(local(origin), "price", "tea")
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "tea: 7.50", ""))
         self.assertEqual(origin.accepted, 1)
 
     def assert_reason(self, reason: str, origin: RawOrigin, article: str, **environ: str) -> None:
         """It fails, and tells the reason."""
-        done = self.cook(recipes.local(origin), "price", article, **environ)
+        done = self.cook(local(origin), "price", article, **environ)
         self.assertNotEqual(done.returncode, 0, done)
         self.assertRegex(done.stderr, reason)
 
@@ -146,7 +147,7 @@ class ClientTests(SoapCase):
             $options = ['soap_version' => SOAP_1_2];
             echo (new FastcarSoapClient($socket, $ca, $argv[1], $options))->price('tea');
         """
-        done = self.php("-r", program, recipes.local(self.shop("https", "soap12")))
+        done = self.php("-r", program, local(self.shop("https", "soap12")))
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "tea: 7.50", ""))
 
 

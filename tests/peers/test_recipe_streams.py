@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.peers import recipes
+from tests.peers.openings import local
 from tests.peers.processes import require
 from tests.peers.sockets import answering
 
@@ -52,15 +53,15 @@ class TCPTests(StreamsCase, recipes.HTTP, recipes.LocalTLS):
         """Fifty requests in ten processes, each in a tunnel of its own, share a connection."""
         origin = self.texts("https")
         for _ in range(10):
-            self.assert_fetches(*[recipes.local(origin)] * 5)
+            self.assert_fetches(*[local(origin)] * 5)
         self.assertEqual(origin.accepted, 1)
 
     def test_redirect(self) -> None:
         """PHP follows a redirect from http:// to https:// through fastcar."""
         target = self.texts("https")
-        location = recipes.local(target).encode()
+        location = local(target).encode()
         response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
         origin = self.origin(answering(response), "http")
         for _ in range(2):
-            self.assert_fetches(recipes.local(origin))
+            self.assert_fetches(local(origin))
         self.assertEqual((origin.accepted, target.accepted), (1, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 
 from tests.peers import recipes
+from tests.peers.openings import local
 
 _PROGRAM = """
 require 'Symfony/Component/HttpClient/autoload.php';
@@ -43,7 +44,7 @@ class SocketTests(SymfonyCase, recipes.HTTP, recipes.LocalTLS):
     def test_decorated(self) -> None:
         """Other clients around it change nothing."""
         origin = self.texts("https")
-        url = recipes.local(origin)
+        url = local(origin)
         for client in (
             "new RetryableHttpClient($client)",
             f"ScopingHttpClient::forBaseUri($client, '{url}', [])",
@@ -59,12 +60,12 @@ class SocketTests(SymfonyCase, recipes.HTTP, recipes.LocalTLS):
         recipes.require_library(library, "php-symfony-http-foundation")
         origin = self.texts("https")
         client = "new NoPrivateNetworkHttpClient($client, ['10.0.0.0/8'])"
-        done = self.run_with(client, "", recipes.local(origin))
-        self.assertRegex(done.stderr, 'IP ".*\.sock" is blocked')
+        done = self.run_with(client, "", local(origin))
+        self.assertRegex(done.stderr, r'IP ".*\.sock" is blocked')
 
     def test_options(self) -> None:
         """Nor do options of a request: not the way, and not that the certificate is verified."""
-        url = recipes.local(self.texts("https"))
+        url = local(self.texts("https"))
         for options in (
             "'bindto' => '0'",
             "'proxy' => 'http://127.0.0.1:1'",

@@ -7,6 +7,7 @@ import subprocess
 from unittest import SkipTest
 
 from tests.peers import recipes
+from tests.peers.openings import local
 from tests.peers.sockets import answering
 
 _LOADER = os.path.join(os.path.dirname(__file__), "wordpress.php")
@@ -30,16 +31,16 @@ class WordPressTests(recipes.HTTP, recipes.LocalTLS):
     def test_redirect(self) -> None:
         """WordPress follows redirects itself, each through fastcar."""
         target = self.texts("https")
-        location = recipes.local(target).encode()
+        location = local(target).encode()
         response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
         origin = self.origin(answering(response), "http")
         for _ in range(2):
-            self.assert_fetches(recipes.local(origin))
+            self.assert_fetches(local(origin))
         self.assertEqual((origin.accepted, target.accepted), (1, 1))
 
     def test_certificates(self) -> None:
         """What a program says of certificates has no effect: fastcar's is verified."""
-        url = recipes.local(self.texts("https"))
+        url = local(self.texts("https"))
         for arguments in ('{"sslcertificates": "/etc/hostname"}', '{"sslverify": false}'):
             done = self.cook(url, arguments)
             self.assertEqual((done.stdout, done.stderr), (recipes.BODY, ""), done)
