@@ -282,12 +282,13 @@ class ListenTests(ConfigCase):
             error = self.refused(listen=values, **paths)
             self.assertEqual((error.field, error.value), ("listen", values[-1]))
             self.assertIn("a place where nothing else listens", str(error))
-        for values in (
+        different: tuple[tuple[str, ...], ...] = (
             ("tcp:0:interface=127.0.0.1",) * 2,
             (self.LOCAL, "tcp:3128:interface=127.0.0.2", "tcp:3129:interface=127.0.0.1"),
             ("unix:/u", "unix:/v"),
-        ):
-            self.assertEqual(Config(listen=values, **paths).listen, values)
+        )
+        for allowed in different:
+            self.assertEqual(Config(listen=allowed, **paths).listen, allowed)
 
     def test_tunnel(self) -> None:
         """Allowed tunnels are ports, with a host or without."""

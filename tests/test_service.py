@@ -304,7 +304,10 @@ class ListenTests(ServiceTestCase):
 
     def test_modes(self) -> None:
         """All sockets have the mode asked for."""
-        options = {"https_unix": self.join("h"), "listen": (f"unix:{self.join('t')}",)}
+        options: dict[str, Any] = {
+            "https_unix": self.join("h"),
+            "listen": (f"unix:{self.join('t')}",),
+        }
         self.start(socket_mode=0o604, **options)
         for path in (self.path, self.join("h"), self.join("t")):
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o604)
@@ -359,7 +362,7 @@ class ListenTests(ServiceTestCase):
         """All are closed when the service stops, and open again when it starts."""
         listen = ("tcp:0:interface=127.0.0.1", f"unix:{self.join('t')}")
         services: list[ForwardService] = []
-        options = {"https_unix": self.join("h"), "listen": listen}
+        options: dict[str, Any] = {"https_unix": self.join("h"), "listen": listen}
         [port] = self.ports(lambda: services.append(self.start(**options)))
         client = yield self.connect(TCP4ClientEndpoint(REACTOR, "127.0.0.1", port))
         yield services[0].stopService()

@@ -15,6 +15,7 @@ from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.http1 import DownstreamConnection
 from fastcar_tw.downstream.socks5 import SOCKS5Opening
+from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.downstream.tunnelling import not_http
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import MessageError
@@ -33,54 +34,46 @@ SOCKS4_REJECTED = b"\x00\x5b" + bytes(6)
 _HTTP = frozenset(b"!#$%&'*+-.^_`|~\r\n" + f"{ascii_letters}{digits}".encode())
 
 
-class Front:
+class Front(Stage):
     """
     The first protocol on every client connection, and in every tunnel.  TLS is terminated here, and
     SOCKS5 answered, which does not begin again in a tunnel; anything else is taken for HTTP/1.x,
     whose parser answers what is neither.
     """
 
-    __slots__ = ("_entrance", "_forwarder", "_granted", "_transport", "deadline")
+    __slots__ = ("_entrance", "_granted")
 
     def __init__(self, forwarder: Forwarder, entrance: Entrance, granted: bytes = b"") -> None:
         """
         @param granted: what tells the client that its tunnel is open.
         """
-        self._forwarder = forwarder
+        super().__init__(forwarder, forwarder.client_deadline())
         self._entrance = entrance
         self._granted = granted
-        self._transport: Wire | None = None
-        self.deadline = 0.0
 
     def makeConnection(self, transport: Wire) -> None:
-        self._transport = transport
-        self.deadline = self._forwarder.client_deadline()
-        self._forwarder.watch(self)
+        super().makeConnection(transport)
         if self._granted:
             transport.write(self._granted)
 
     def dataReceived(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is None:
+        wire = self._wire
+        if wire is None:
             return
         first = data[0]
         if self._entrance.target is not None and first != TLS_HANDSHAKE and first not in _HTTP:
             self._refuse()
             return
         self._forwarder.unwatch(self)
-        self._transport = None
+        self._wire = None
         successor = self._successor(first)
-        transport.protocol = successor
-        successor.makeConnection(transport)
+        wire.protocol = successor
+        successor.makeConnection(wire)
         successor.dataReceived(data)
 
     def readConnectionLost(self) -> None:
         # Inside TLS only: a transport ends altogether, since nothing here says it need not.
         self.abort()
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
-        self._transport = None
 
     def _successor(self, first: int) -> Any:
         forwarder, entrance = self._forwarder, self._entrance
@@ -112,19 +105,6 @@ class Front:
             self._refuse()
         else:
             self.abort()
-
-    def abort(self) -> None:
-        """
-        End at once.
-        """
-        if self._transport is not None:
-            self._transport.abortConnection()
-
-    def drain(self) -> None:
-        """
-        fastcar is stopping, and nothing has been asked for here.
-        """
-        self.abort()
 
 
 class TLSServerLayer(TLSLayer):

@@ -6,10 +6,9 @@ C{SOCKS5Server} is the conversation without I/O, C{SOCKS5Opening} its shell.
 
 from __future__ import annotations
 
-from twisted.python.failure import Failure
-
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
+from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.downstream.tunnelling import enter_tunnel
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import GatewayError, MessageError
@@ -146,25 +145,17 @@ def refusal(error: GatewayError) -> bytes:
     return reply(_REPLIES.get(error.proxy_status, GENERAL_FAILURE))
 
 
-class SOCKS5Opening:
+class SOCKS5Opening(Stage):
     """
     Answers a client until it has its tunnel.
-
-    @ivar deadline: until when it has to.
     """
 
-    __slots__ = ("_entrance", "_forwarder", "_server", "_wire", "deadline")
+    __slots__ = ("_entrance", "_server")
 
     def __init__(self, forwarder: Forwarder, entrance: Entrance, deadline: float) -> None:
-        self.deadline = deadline
-        self._forwarder = forwarder
+        super().__init__(forwarder, deadline)
         self._entrance = entrance
         self._server = SOCKS5Server()
-        self._wire: Wire | None = None
-
-    def makeConnection(self, transport: Wire) -> None:
-        self._wire = transport
-        self._forwarder.watch(self)
 
     def dataReceived(self, data: bytes) -> None:
         wire = self._wire
@@ -180,10 +171,6 @@ class SOCKS5Opening:
             wire.write(answer)
         if server.target is not None:
             self._hand_over(wire, *server.target)
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
-        self._wire = None
 
     def _hand_over(self, wire: Wire, host: str, port: int) -> None:
         self._wire = None
@@ -206,17 +193,4 @@ class SOCKS5Opening:
         It has taken too long.
         """
         self._forwarder.refused(MessageError("SOCKS5: the request took too long", 408))
-        self.abort()
-
-    def abort(self) -> None:
-        """
-        End at once.
-        """
-        if self._wire is not None:
-            self._wire.abortConnection()
-
-    def drain(self) -> None:
-        """
-        fastcar is stopping, and nothing has been asked for here.
-        """
         self.abort()

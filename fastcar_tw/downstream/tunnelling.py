@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
+from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
 from fastcar_tw.http.target import join_authority
@@ -53,39 +54,32 @@ def not_http(target: tuple[str, int]) -> MessageError:
     )
 
 
-class RelayedTunnel:
+class RelayedTunnel(Stage):
     """
     A client waits for a tunnel to be opened.  fastcar connects before it answers, so that the
     answer is true.
-
-    @ivar deadline: connecting has its own.
     """
 
     __slots__ = (
         "_connecting",
         "_early",
-        "_forwarder",
         "_granted",
         "_input_ended",
         "_refusal",
         "_started",
         "_target",
         "_tunnel",
-        "_wire",
-        "deadline",
     )
 
     def __init__(
         self, forwarder: Forwarder, target: tuple[str, int], granted: bytes, refusal: Refusal
     ) -> None:
-        self.deadline = NEVER
-        self._forwarder = forwarder
+        super().__init__(forwarder, NEVER)  # connecting has its own
         self._target = forwarder.relayed_origin(*target)
         self._granted = granted
         self._refusal = refusal
         self._started = forwarder.now()
         self._tunnel = Tunnel(forwarder, self._stalled)
-        self._wire: Wire | None = None
         self._connecting: Deferred[Any] | None = None
         self._early: list[bytes] = []
         self._input_ended = False
@@ -93,8 +87,7 @@ class RelayedTunnel:
     # From the wire.
 
     def makeConnection(self, transport: Wire) -> None:
-        self._wire = transport
-        self._forwarder.watch(self)
+        super().makeConnection(transport)
         transport.pauseProducing()
         factory = _EndFactory(self._tunnel.origin)
         self._connecting = connecting = self._forwarder.pool.connect(self._target, factory)
@@ -111,30 +104,9 @@ class RelayedTunnel:
         pass
 
     def connectionLost(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
-        self._wire = None
+        super().connectionLost(reason)
         if self._connecting is not None:
             self._connecting.cancel()
-
-    # From the forwarder.
-
-    def expired(self) -> None:
-        """
-        Does not happen.
-        """
-
-    def abort(self) -> None:
-        """
-        End at once.
-        """
-        if self._wire is not None:
-            self._wire.abortConnection()
-
-    def drain(self) -> None:
-        """
-        fastcar is stopping, and nothing has been let through yet.
-        """
-        self.abort()
 
     # From the target.
 
@@ -169,13 +141,14 @@ class RelayedTunnel:
         self._connecting = None
         error = failure.value
         assert isinstance(error, GatewayError)
-        self._tell(error)
         wire, self._wire = self._wire, None
-        if wire is not None:
-            Farewell(self._forwarder, self._refusal(error)).makeConnection(wire)
-            self._forwarder.unwatch(self)
-            if self._input_ended:
-                wire.loseConnection()
+        if wire is None:
+            return  # which is why it has failed
+        self._tell(error)
+        Farewell(self._forwarder, self._refusal(error)).makeConnection(wire)
+        self._forwarder.unwatch(self)
+        if self._input_ended:
+            wire.loseConnection()
 
     def _stalled(self) -> None:
         text = f"{self._target}: no byte moved for too long"

@@ -298,6 +298,17 @@ class HandOverTests(OpeningsTestCase):
         self.assertTrue(busy.closed)
         self.successResultOf(drained)
 
+    def test_upgrade_with_much_behind(self) -> None:
+        """A client that was made to wait is read again when its wire has changed hands."""
+        much = bytes(1 << 20)
+        for client in (self.client, self.tunnel()):
+            client.send(ASK + much)
+            self.assertTrue(client.transport.paused)
+            origin = self.proxy.origins[-1]
+            origin.take()
+            origin.send(SWITCH)
+            self.assertEqual(len(origin.take()), len(much))
+
     def test_upgrade_inside(self) -> None:
         """Protocols are switched in a tunnel as they are outside."""
         for how in TUNNELS:

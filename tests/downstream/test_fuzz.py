@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from fastcar_tw.testing import Peer
 from fastcar_tw.tls.machine import TLSMachine
@@ -107,14 +106,16 @@ class FuzzTests(OpeningsTestCase):
             stall_timeout=0.5,
             tunnel=("22",),
         )
-        self.bugs: list[Any] = []
-        globalLogPublisher.addObserver(self.note)
-        self.addCleanup(globalLogPublisher.removeObserver, self.note)
+        captured = capturedLogs()
+        self.events = captured.__enter__()
+        self.seen = 0
+        self.addCleanup(captured.__exit__, None, None, None)
 
-    def note(self, event: Any) -> None:
-        """Keep what is worse than a warning."""
-        if event["log_level"] >= LogLevel.error:
-            self.bugs.append(event)
+    def bugs(self) -> list[str]:
+        """What was logged since the last time that is worse than a warning."""
+        new = self.events[self.seen :]
+        self.seen = len(self.events)
+        return [formatEvent(event) for event in new if event["log_level"] >= LogLevel.error]
 
     def open(self, random: Random, data: bytes) -> Peer:
         """Have a client say this, in one piece or in more, and perhaps end or go."""
@@ -151,7 +152,7 @@ class FuzzTests(OpeningsTestCase):
                 self.assertTrue(client.ended or client not in self.proxy.reactor.peers, data)
                 self.assertTrue(ANSWER.fullmatch(client.received), (data, client.received))
                 client.close()
-            self.assertEqual(self.bugs, [], said)
+            self.assertEqual(self.bugs(), [], said)
             self.forget_origins()
             served = self.proxy.client()
             self.assertEqual(len(self.proxy.forwarder.clients), 1)
@@ -187,7 +188,7 @@ class FuzzTests(OpeningsTestCase):
                 self.assertTrue(ANSWER.fullmatch(client.received), client.received)
                 client.close()
             self.forget_origins()
-        self.assertEqual(self.bugs, [])
+        self.assertEqual(self.bugs(), [])
 
     def test_oversized(self) -> None:
         """Openings that never end are ended."""
@@ -212,5 +213,5 @@ class FuzzTests(OpeningsTestCase):
             self.proxy.elapse(3)
             self.assertTrue(client.ended, data[:20])
             self.assertTrue(ANSWER.fullmatch(client.received), client.received)
-        self.assertEqual(self.bugs, [])
+        self.assertEqual(self.bugs(), [])
         self.assertEqual(self.proxy.connects, [])

@@ -76,6 +76,8 @@ class OpenTests(RelayedTestCase):
                 ("127.0.0.1", 5432, False),
                 ("a.test", 443, False),
                 ("a.test", 2222, False),
+                ("fastcar.localhost", 22, False),  # nobody else is there
+                ("fastcar.localhost.", 22, False),
             ):
                 client = self.proxy.client()
                 asked, answered = opening(how, host, port)
@@ -101,6 +103,16 @@ class OpenTests(RelayedTestCase):
             self.assertEqual(origin.take(), ANYTHING)
             origin.send(ANYTHING)
             self.assertEqual(client.take(), ANYTHING)
+
+    def test_verbose(self) -> None:
+        """With --verbose an open tunnel is a line in the log, else it is none."""
+        for verbose in (False, True):
+            self.start(verbose=verbose)
+            self.asked()
+            self.proxy.elapse(1)
+            lines = logged(self.proxy.connects[-1].accept)
+            expected = ["tunnel tcp://a.test:22: open after 1.000 s"] if verbose else []
+            self.assertEqual(lines, expected)
 
     def test_connected_first(self) -> None:
         """The client is not answered before there is a connection."""
@@ -200,18 +212,23 @@ class OpenTests(RelayedTestCase):
         self.assertEqual(origin.take(), much)
 
     def test_early_back_pressure(self) -> None:
-        """What came early counts, too, when the target does not read."""
+        """What came early counts, too, when the target does not read: nothing more is read
+        then."""
         self.proxy.capacity = 4096
-        client = self.asked(early=bytes(60000))
-        client.send(bytes(4 << 20))
+        client = self.proxy.client()
+        client.send(request(host=b"b.test") + connect(b"a.test:22") + bytes(4 << 20))
+        before = self.origin
+        before.take()
+        self.proxy.accepting = False
+        before.send(OK)
         carry = Peer.carry
         unread = self.patch(Peer, "carry", lambda peer: peer.origin is None and carry(peer))
         origin = self.proxy.connects[-1].accept()
-        self.assertLess(origin.transport.buffered, 256 << 10)
+        self.assertLess(origin.transport.buffered, 140_000)
         self.assertTrue(client.transport.paused)
         unread.restore()
         origin.resume()
-        self.assertEqual(len(origin.take()), 60000 + (4 << 20))
+        self.assertEqual(len(origin.take()), 4 << 20)
 
     def test_early_in_pieces(self) -> None:
         """However the opening is cut."""
@@ -253,7 +270,7 @@ class OpenTests(RelayedTestCase):
         """A client that goes while it waits leaves nothing behind: what was connected for it is
         dropped, and nothing is told of it."""
         for how in TUNNELS:
-            client = self.asked(how)
+            client = self.asked(how, early=b"early")
             client.close()
             lines = logged(self.proxy.connects[-1].accept)
             self.assertEqual(lines, [])
@@ -306,6 +323,18 @@ class OpenTests(RelayedTestCase):
         self.proxy.connects[-1].refuse()
         self.assertIn(b"HTTP/1.1 502 ", client.received)
         self.assertTrue(client.closed)
+
+    def test_half_closed_and_refused_in_tls(self) -> None:
+        """Inside TLS close_notify is such an end, though what carries it stays open."""
+        self.proxy.accepting = False
+        client = self.proxy.tls_client("proxy.test")
+        client.send(request(host=b"b.test") + connect(b"a.test:22"))
+        assert client.machine is not None
+        client.send_raw(client.machine.shutdown())
+        self.proxy.connects[-1].accept().send(OK)
+        self.proxy.connects[-1].refuse()
+        self.assertIn(b"HTTP/1.1 502 ", client.received)
+        self.assertTrue(client.ended_cleanly and client.closed)
 
     def test_inside_tls(self) -> None:
         """A tunnel may be asked for inside TLS, too."""

@@ -1,0 +1,53 @@
+"""
+What the short stages have in common that a client connection passes through.
+"""
+
+from __future__ import annotations
+
+from twisted.python.failure import Failure
+
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.wire import Wire
+
+
+class Stage:
+    """
+    A protocol that soon gives its wire to the next one, or ends; nothing has been asked for yet
+    that would be worth waiting for when fastcar stops.
+
+    @ivar deadline: until when it has to be over.
+    """
+
+    __slots__ = ("_forwarder", "_wire", "deadline")
+
+    def __init__(self, forwarder: Forwarder, deadline: float) -> None:
+        self.deadline = deadline
+        self._forwarder = forwarder
+        self._wire: Wire | None = None
+
+    def makeConnection(self, transport: Wire) -> None:
+        self._wire = transport
+        self._forwarder.watch(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._forwarder.unwatch(self)
+        self._wire = None
+
+    def expired(self) -> None:
+        """
+        It has taken too long.
+        """
+        self.abort()
+
+    def drain(self) -> None:
+        """
+        fastcar is stopping.
+        """
+        self.abort()
+
+    def abort(self) -> None:
+        """
+        End at once.
+        """
+        if self._wire is not None:
+            self._wire.abortConnection()
