@@ -5,9 +5,11 @@ From the command line to running services: what C{twistd fastcar} loads.
 from __future__ import annotations
 
 import resource
-from typing import NoReturn
+import signal
+from typing import Any, NoReturn
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 
 from fastcar_tw.config import ConfigError
@@ -24,6 +26,8 @@ __all__ = ["ForwardService", "makeService"]
 
 #: Descriptors asked of the system; no more, so that a limit without bound does no harm.
 MAX_DESCRIPTORS = 65536
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 #: What an operator can put right: told in one line, without a traceback.
 _OPERATOR_ERRORS = (
@@ -51,6 +55,30 @@ class CommandLineService(MultiService):
             super().privilegedStartService()
         except _OPERATOR_ERRORS as error:
             _give_up(error)
+
+    def stopService(self) -> Deferred[Any]:
+        """
+        Stop; a second signal while that takes its time ends it.
+
+        @return: fires when all services have stopped.
+        """
+        before = {number: signal.signal(number, self._hurry) for number in _STOP_SIGNALS}
+        stopped: Deferred[Any] = super().stopService()
+        return stopped.addBoth(_restore_signals, before)
+
+    def _hurry(self, *_: object) -> None:
+        from twisted.internet import reactor
+
+        for service in self:
+            if isinstance(service, ForwardService):
+                # Twisted's own handler would fail: the reactor is stopping already.
+                reactor.callFromThread(service.hurry)  # type: ignore[attr-defined]  # a module
+
+
+def _restore_signals(result: Any, before: dict[signal.Signals, Any]) -> Any:
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    return result
 
 
 def makeService(options: Options) -> IService:

@@ -34,6 +34,11 @@ class TunnelKeeper(Protocol):
         When a tunnel through which no byte passes from now on has stood still for too long.
         """
 
+    def stalled(self, what: str, started: float) -> None:
+        """
+        A tunnel was broken off because nothing moved.
+        """
+
 
 class Tunnel:
     """
@@ -44,14 +49,16 @@ class Tunnel:
     @ivar deadline: when to see whether something has moved.
     """
 
-    __slots__ = ("_keeper", "_moved", "_stalled", "client", "deadline", "origin")
+    __slots__ = ("_keeper", "_moved", "_started", "_what", "client", "deadline", "origin")
 
-    def __init__(self, keeper: TunnelKeeper, stalled: Callable[[], None]) -> None:
+    def __init__(self, keeper: TunnelKeeper, what: str, started: float) -> None:
         """
-        @param stalled: is told when the tunnel is broken off because nothing moved.
+        @param what: what to call it in the log.
+        @param started: when it was asked for, in seconds.
         """
         self._keeper = keeper
-        self._stalled = stalled
+        self._what = what
+        self._started = started
         self._moved = 0
         self.client = TunnelEnd(self)
         self.origin = TunnelEnd(self)
@@ -107,7 +114,7 @@ class Tunnel:
             self.moved()
             return
         if not (self.client.closing or self.origin.closing):
-            self._stalled()
+            self._keeper.stalled(self._what, self._started)
         self.abort()
 
     def drain(self) -> None:

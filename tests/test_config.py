@@ -276,7 +276,7 @@ class ListenTests(ConfigCase):
             ("unix:/x/../t",),
             ("unix:/u", "unix:/u"),
             (self.LOCAL, self.LOCAL),
-            (self.LOCAL, "tcp:port=3128:interface=127.0.0.1:backlog=5"),
+            (self.LOCAL, "tcp:port=3128:interface=127.0.0.1"),
             ("tcp6:1:interface=\\:\\:1", "tcp:1:interface=\\:\\:1"),
         ):
             error = self.refused(listen=values, **paths)

@@ -61,6 +61,7 @@ class FakeKeeper:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.stalls = 0
         self.watched: set[object] = set()
         self.watch = self.watched.add
         self.unwatch = self.watched.discard
@@ -69,6 +70,11 @@ class FakeKeeper:
         """A minute from now."""
         return self.now + 60
 
+    def stalled(self, what: str, started: float) -> None:
+        """Count."""
+        assert (what, started) == ("tunnel", 0)
+        self.stalls += 1
+
 
 class TunnelTests(SynchronousTestCase):
     """Both ends, connected unless a test begins anew."""
@@ -76,8 +82,7 @@ class TunnelTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Connect both."""
         self.keeper = FakeKeeper()
-        self.stalls = 0
-        self.tunnel = Tunnel(self.keeper, self.stalled)
+        self.tunnel = Tunnel(self.keeper, "tunnel", 0)
         self.assertEqual(self.tunnel.deadline, NEVER)
         self.client, self.origin = FakeWire(self), FakeWire(self)
         self.tunnel.start()
@@ -86,10 +91,6 @@ class TunnelTests(SynchronousTestCase):
             self.assertIs(wire.protocol, end)
             self.assertEqual(wire.did, ["register"])
             wire.did.clear()
-
-    def stalled(self) -> None:
-        """Count."""
-        self.stalls += 1
 
     def test_relayed(self) -> None:
         """What arrives at one end is written to the other."""
@@ -112,7 +113,7 @@ class TunnelTests(SynchronousTestCase):
         for wire in (self.client, self.origin):
             self.assertEqual(wire.did, ["unregisterProducer", "abortConnection"])
         self.tunnel.expired()
-        self.assertEqual(self.stalls, 1)
+        self.assertEqual(self.keeper.stalls, 1)
 
     def test_waiting_bytes(self) -> None:
         """Bytes that leave slowly are no stall; bytes that do not leave are one, and so is their
@@ -125,13 +126,13 @@ class TunnelTests(SynchronousTestCase):
             self.assertEqual(self.tunnel.deadline, self.keeper.now + 60)
             self.assertEqual(self.origin.did, [])
         self.tunnel.expired()
-        self.assertEqual(self.stalls, 1)
+        self.assertEqual(self.keeper.stalls, 1)
 
     def test_sent_before(self) -> None:
         """Where nothing waits it does not matter how much has been sent."""
         self.origin.bytes_sent = 10
         self.tunnel.expired()
-        self.assertEqual(self.stalls, 1)
+        self.assertEqual(self.keeper.stalls, 1)
 
     def test_stalled_while_closing(self) -> None:
         """A tunnel that takes too long to close is broken off without a word."""
@@ -139,7 +140,7 @@ class TunnelTests(SynchronousTestCase):
         self.tunnel.origin.readConnectionLost()
         self.origin.did.clear()
         self.tunnel.expired()
-        self.assertEqual(self.stalls, 0)
+        self.assertEqual(self.keeper.stalls, 0)
         self.assertIn("abortConnection", self.origin.did)
 
     def test_half_close(self) -> None:

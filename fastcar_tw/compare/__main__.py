@@ -51,11 +51,9 @@ def _compare(options: Options) -> tuple[str, list[Comparison]]:
             sockets = options.sockets or stack.enter_context(own_fastcar(folder, []))
             return client.about, [_one(client, options, options.url, sockets, {})]
         link = stack.enter_context(local_link(options.rtt, os.path.join(folder, "origin")))
-        # No proxy that the environment names leads to the local origin.
-        trust = ["--trust", link.ca_file, "--proxy", ""]
         resolve = [word for each in link.resolve for word in ("--resolve", each)]
-        sockets = stack.enter_context(own_fastcar(folder, [*trust, *resolve]))
-        direct: CurlOptions = {"CAINFO": link.ca_file, "RESOLVE": link.resolve, "PROXY": ""}
+        sockets = stack.enter_context(own_fastcar(folder, ["--trust", link.ca_file, *resolve]))
+        direct: CurlOptions = {"CAINFO": link.ca_file, "RESOLVE": link.resolve}
         return client.about, [_one(client, options, url, sockets, direct) for url in link.urls]
 
 

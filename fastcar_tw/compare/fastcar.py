@@ -33,7 +33,8 @@ def own_fastcar(folder: str, options: Sequence[str]) -> Iterator[Sockets]:
     plain, https = os.path.join(folder, "fastcar.sock"), os.path.join(folder, "https.sock")
     ca_dir, log = os.path.join(folder, "ca"), os.path.join(folder, "fastcar.log")
     argv = [sys.executable, "-c", _TWISTD, "-n", "--pidfile=", "fastcar"]
-    argv += ["--unix", plain, "--https-unix", https, "--ca-dir", ca_dir, *options]
+    # As PHP's direct requests, without a proxy that the environment names.
+    argv += ["--unix", plain, "--https-unix", https, "--ca-dir", ca_dir, "--proxy", "", *options]
     with open(log, "wb") as output, running(argv, output) as process:
         for path in (plain, https):
             _wait_until_listening(path, process, log)

@@ -32,11 +32,11 @@ class Way:
 
 def ways_to(url: str, sockets: Sockets, direct: CurlOptions) -> list[Way]:
     """
-    The ways to a URL, the direct one first.
+    The ways to a URL, the direct one first, which no proxy of the environment's comes into.
 
     @param direct: further options for that one.
     """
-    found = [Way("direct", {"URL": url, **direct})]
+    found = [Way("direct", {"URL": url, "PROXY": "", **direct})]
     https = url.startswith("https:")
     through = {"URL": url, "UNIX_SOCKET_PATH": sockets.plain}
     if not https:

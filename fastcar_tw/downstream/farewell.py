@@ -27,7 +27,6 @@ class Farewell(Stage):
 
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
-        transport.protocol = self
         transport.resumeProducing()
         transport.write(self._answer)
         transport.loseWriteConnection()

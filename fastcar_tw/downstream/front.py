@@ -9,20 +9,16 @@ from __future__ import annotations
 from string import ascii_letters, digits
 from typing import Any
 
-from twisted.python.failure import Failure
-
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.http1 import DownstreamConnection
 from fastcar_tw.downstream.socks5 import SOCKS5Opening
 from fastcar_tw.downstream.stage import Stage
-from fastcar_tw.downstream.tunnelling import not_http
+from fastcar_tw.downstream.tls_server import TLSServerLayer
+from fastcar_tw.downstream.tunnelling import not_http, silent_tunnel
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.routes.socks5 import VERSION as SOCKS5
-from fastcar_tw.tls.layer import TLSLayer
-from fastcar_tw.tls.machine import TLSMachine
-from fastcar_tw.tls.server_contexts import server_name
 from fastcar_tw.wire import Wire
 
 #: The first byte of a TLS connection: a record of type handshake (RFC 8446 section 5.1).
@@ -57,19 +53,15 @@ class Front(Stage):
             transport.write(self._granted)
 
     def dataReceived(self, data: bytes) -> None:
-        wire = self._wire
-        if wire is None:
+        if self._wire is None:
             return
         first = data[0]
         if self._entrance.target is not None and first != TLS_HANDSHAKE and first not in _HTTP:
-            self._refuse()
+            # There is no use in answering.
+            self._forwarder.refused(not_http(self._entrance.target))
+            self.abort()
             return
-        self._forwarder.unwatch(self)
-        self._wire = None
-        successor = self._successor(first)
-        wire.protocol = successor
-        successor.makeConnection(wire)
-        successor.dataReceived(data)
+        self.pass_on(self._successor(first), data)
 
     def readConnectionLost(self) -> None:
         # Inside TLS only: a transport ends altogether, since nothing here says it need not.
@@ -88,74 +80,10 @@ class Front(Stage):
             return Farewell(forwarder, SOCKS4_REJECTED)
         return DownstreamConnection(forwarder, entrance, self.deadline)
 
-    def _refuse(self) -> None:
-        """
-        In the tunnel is something that there is no use in answering.
-        """
-        assert self._entrance.target is not None
-        self._forwarder.refused(not_http(self._entrance.target))
-        self.abort()
-
     def expired(self) -> None:
         """
         The client has connected and said nothing.
         """
         if self._entrance.target is not None:
-            # Perhaps it waits for the other side to begin.
-            self._refuse()
-        else:
-            self.abort()
-
-
-class TLSServerLayer(TLSLayer):
-    """
-    The server side of TLS: hands the wire to HTTP when the handshake is finished.
-
-    @ivar deadline: until when the handshake has to be.
-    """
-
-    __slots__ = ("_entrance", "_forwarder", "deadline")
-
-    def __init__(
-        self, forwarder: Forwarder, entrance: Entrance, machine: TLSMachine, deadline: float
-    ) -> None:
-        super().__init__(machine)
-        self._forwarder = forwarder
-        self._entrance = entrance
-        self.deadline = deadline
-
-    def makeConnection(self, transport: Wire) -> None:
-        super().makeConnection(transport)
-        self._forwarder.watch(self)
-
-    def handshaken(self) -> None:
-        forwarder = self._forwarder
-        forwarder.unwatch(self)
-        connection = self.machine.connection
-        inside = self._entrance.inside_tls(
-            connection.get_protocol_version_name(), server_name(connection)
-        )
-        self.protocol = DownstreamConnection(forwarder, inside, forwarder.client_deadline())
-        self.protocol.makeConnection(self)
-
-    def failed(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
-        self._forwarder.client_failed(reason)
-
-    def expired(self) -> None:
-        """
-        The handshake has taken too long.
-        """
-        self.abortConnection()
-
-    def abort(self) -> None:
-        """
-        End at once.
-        """
-        self.abortConnection()
-
-    def drain(self) -> None:
-        """
-        fastcar is stopping, and nothing has been asked for here.
-        """
-        self.abortConnection()
+            self._forwarder.refused(silent_tunnel(self._entrance.target))
+        self.abort()

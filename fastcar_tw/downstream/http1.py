@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from fastcar_tw.downstream.connect import answer_connect, check_destination
 from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.downstream.tunnelling import not_http
 from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.forwarder import Forwarder
@@ -69,6 +70,7 @@ class DownstreamConnection:
         "_full",
         "_head_begun",
         "_input_ended",
+        "_line_judged",
         "_looking",
         "_out",
         "_paused",
@@ -103,11 +105,12 @@ class DownstreamConnection:
         if entrance.target is not None:
             self._destination = forwarder.tunnel_origin(entrance)
         self._wire: Wire | None = None
-        self._exchange: Exchange | SiteExchange | None = None
+        self._exchange: DownstreamExchange | None = None
         self._receive: _Receive = self._receive_head
         self._buffer = bytearray()
         self._searched = 0
         self._head_begun = False
+        self._line_judged = False
         self._reader: BodyReader | None = None
         self._out: list[bytes] = []
         self._full = False
@@ -309,7 +312,7 @@ class DownstreamConnection:
             self._lose(abort=False)
         else:
             self.deadline = self._forwarder.keepalive_deadline()
-            self._head_begun = False
+            self._head_begun = self._line_judged = False
             if self._full:
                 # Nothing more is done for a client that does not read.
                 self._receive = self._receive_early
@@ -421,6 +424,7 @@ class DownstreamConnection:
         while buffer.startswith(b"\r\n"):
             del buffer[:2]
             self._searched = 0
+            self._line_judged = False
         if not buffer:
             return False
         end = self._head_end(buffer, self._searched)
@@ -440,8 +444,8 @@ class DownstreamConnection:
         """
         try:
             end = find_head_end(data, searched)
-            if end < 0:
-                check_request_line(data)
+            if end < 0 and not self._line_judged:
+                self._line_judged = check_request_line(data, searched)
             return end
         except MessageError as error:
             self._refuse(error, data)
@@ -469,7 +473,7 @@ class DownstreamConnection:
         if local is not None:
             self._answer(local)
             return
-        exchange: Exchange | SiteExchange
+        exchange: DownstreamExchange
         if origin.host in SITE_NAMES:
             exchange = SiteExchange(forwarder, self, request)
         else:
@@ -497,9 +501,7 @@ class DownstreamConnection:
             self._read_body(exchange, reader, data)
             exchange.flush_request()
 
-    def _read_body(
-        self, exchange: Exchange | SiteExchange, reader: BodyReader, data: bytes
-    ) -> None:
+    def _read_body(self, exchange: DownstreamExchange, reader: BodyReader, data: bytes) -> None:
         try:
             content = reader.feed(data)
         except MessageError as error:

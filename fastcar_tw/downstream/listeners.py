@@ -6,6 +6,7 @@ stand in them.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -26,7 +27,14 @@ from fastcar_tw.http.target import ip_literal, join_authority
 #: Clients that may be waiting to be accepted: all workers of a busy php-fpm at once.
 BACKLOG = 4096
 
-_KINDS = ("tcp", "tcp6", "unix")
+#: What stands in the text of each kind, in this order or by name.
+_PARTS = {
+    "tcp": ("port", "interface"),
+    "tcp6": ("port", "interface"),
+    "unix": ("address",),
+}
+#: A part of a text: its name and the sign behind it, or its value and nothing.
+_PART = re.compile(r":((?:\\.|[^:=\\])*)(=?)(?:\\.|[^:\\])*", re.DOTALL)
 
 
 class ListenerError(ValueError):
@@ -78,8 +86,9 @@ def parse_listener(text: str) -> Listener:
     """
     expected = "an endpoint such as tcp:3128:interface=127.0.0.1"
     kind = text.partition(":")[0]
-    if kind not in _KINDS:
-        raise ListenerError(expected, f"of the kind {', '.join(_KINDS)}")
+    if kind not in _PARTS:
+        raise ListenerError(expected, f"of the kind {', '.join(_PARTS)}")
+    _check_parts(kind, text)
     recorder = _Recorder()
     try:
         serverFromString(recorder, text).listen(Factory())
@@ -89,7 +98,7 @@ def parse_listener(text: str) -> Listener:
     listener = recorder.listener
     if listener is None:
         raise ListenerError(expected)
-    _check(listener, text)
+    _check(listener)
     return listener
 
 
@@ -147,10 +156,21 @@ def _listening(deferred: Deferred[IListeningPort]) -> IListeningPort:
     return ports[0]
 
 
-def _check(listener: Listener, text: str) -> None:
+def _check_parts(kind: str, text: str) -> None:
+    """
+    Twisted understands more than has an effect here.
+    """
+    known = _PARTS[kind]
+    for number, (word, named) in enumerate(_PART.findall(text)):
+        if word not in known if named else number >= len(known):
+            hint = "; --socket-mode is for all UNIX sockets" if word == "mode" else ""
+            raise ListenerError(
+                f"{' and '.join(known)} only", f"not understood: {word}{named}{hint}"
+            )
+
+
+def _check(listener: Listener) -> None:
     if listener.path:
-        if ":mode=" in text:
-            raise ListenerError("no mode", "--socket-mode is for all UNIX sockets")
         if not os.path.isabs(listener.path):
             # twistd may change directory before it listens.
             raise ListenerError("an absolute path of a socket")

@@ -23,7 +23,6 @@ from fastcar_tw.routes.socks5 import (
     decode_message,
     encode_message,
 )
-from fastcar_tw.wire import Wire
 
 #: Replies, RFC 1928 section 6.
 GENERAL_FAILURE = 1
@@ -165,28 +164,15 @@ class SOCKS5Opening(Stage):
         try:
             answer = server.receive(data)
         except SOCKS5Error as error:
-            self._refuse(wire, error)
+            self._forwarder.refused(MessageError(f"SOCKS5: {error}"))
+            self.pass_on(Farewell(self._forwarder, error.answer))
             return
         if answer:
             wire.write(answer)
         if server.target is not None:
-            self._hand_over(wire, *server.target)
-
-    def _hand_over(self, wire: Wire, host: str, port: int) -> None:
-        self._wire = None
-        inside = self._entrance.inside_tunnel("socks5", host, port)
-        successor = enter_tunnel(self._forwarder, inside, reply(SUCCEEDED), refusal)
-        wire.protocol = successor
-        successor.makeConnection(wire)
-        self._forwarder.unwatch(self)
-        if self._server.leftover:
-            successor.dataReceived(self._server.leftover)
-
-    def _refuse(self, wire: Wire, error: SOCKS5Error) -> None:
-        self._forwarder.refused(MessageError(f"SOCKS5: {error}"))
-        self._wire = None
-        Farewell(self._forwarder, error.answer).makeConnection(wire)
-        self._forwarder.unwatch(self)
+            inside = self._entrance.inside_tunnel("socks5", *server.target)
+            tunnel = enter_tunnel(self._forwarder, inside, reply(SUCCEEDED), refusal)
+            self.pass_on(tunnel, server.leftover)
 
     def expired(self) -> None:
         """

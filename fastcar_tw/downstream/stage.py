@@ -4,6 +4,8 @@ What the short stages have in common that a client connection passes through.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.python.failure import Failure
 
 from fastcar_tw.forward.forwarder import Forwarder
@@ -28,6 +30,21 @@ class Stage:
     def makeConnection(self, transport: Wire) -> None:
         self._wire = transport
         self._forwarder.watch(self)
+
+    def pass_on(self, successor: Any, early: bytes = b"") -> None:
+        """
+        Leave the wire to the next protocol.
+
+        @param early: what has already arrived for it.
+        """
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.protocol = successor
+            successor.makeConnection(wire)
+            # Not before: a client that nobody watches is one that has gone.
+            self._forwarder.unwatch(self)
+            if early:
+                successor.dataReceived(early)
 
     def connectionLost(self, reason: Failure) -> None:
         self._forwarder.unwatch(self)

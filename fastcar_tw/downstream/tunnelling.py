@@ -9,26 +9,27 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.forward.forwarder import Forwarder
-from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
+from fastcar_tw.http.errors import GatewayError, MessageError
 from fastcar_tw.http.target import join_authority
 from fastcar_tw.site.exchange import SITE_NAMES
 from fastcar_tw.tunnel import Tunnel, TunnelEnd
 from fastcar_tw.wire import Wire, hung_up
 
 #: Makes the answer for a tunnel that could not be opened.
-Refusal = Callable[[GatewayError], bytes]
+Refused = Callable[[GatewayError], bytes]
 
 
-def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refusal: Refusal) -> Any:
+def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refused: Refused) -> Any:
     """
     @param entrance: inside of the tunnel.
     @param granted: the answer that says that it is open.
@@ -39,7 +40,7 @@ def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refus
 
     assert entrance.target is not None
     if entrance.target in forwarder.relayed and entrance.target[0] not in SITE_NAMES:
-        return RelayedTunnel(forwarder, entrance.target, granted, refusal)
+        return TunnelOpening(forwarder, entrance.target, granted, refused)
     return Front(forwarder, entrance, granted)
 
 
@@ -54,10 +55,23 @@ def not_http(target: tuple[str, int]) -> MessageError:
     )
 
 
-class RelayedTunnel(Stage):
+def silent_tunnel(target: tuple[str, int]) -> MessageError:
     """
-    A client waits for a tunnel to be opened.  fastcar connects before it answers, so that the
-    answer is true.
+    The same of one in which is nothing.
+    """
+    host, port = target
+    return MessageError(
+        f"nothing came through the tunnel to {join_authority(host, port)} in time; "
+        f"if its other side has to begin, --tunnel {port} lets it",
+        408,
+    )
+
+
+@implementer(IHalfCloseableProtocol)
+class TunnelOpening(Stage):
+    """
+    A client waits for a tunnel that is relayed unseen.  fastcar connects before it answers, so that
+    the answer is true.
     """
 
     __slots__ = (
@@ -65,23 +79,23 @@ class RelayedTunnel(Stage):
         "_early",
         "_granted",
         "_input_ended",
-        "_refusal",
+        "_refused",
         "_started",
         "_target",
         "_tunnel",
     )
 
     def __init__(
-        self, forwarder: Forwarder, target: tuple[str, int], granted: bytes, refusal: Refusal
+        self, forwarder: Forwarder, target: tuple[str, int], granted: bytes, refused: Refused
     ) -> None:
         super().__init__(forwarder, NEVER)  # connecting has its own
         self._target = forwarder.relayed_origin(*target)
         self._granted = granted
-        self._refusal = refusal
+        self._refused = refused
         self._started = forwarder.now()
-        self._tunnel = Tunnel(forwarder, self._stalled)
+        self._tunnel = Tunnel(forwarder, f"tunnel {self._target}", self._started)
         self._connecting: Deferred[Any] | None = None
-        self._early: list[bytes] = []
+        self._early = b""
         self._input_ended = False
 
     # From the wire.
@@ -89,13 +103,21 @@ class RelayedTunnel(Stage):
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
         transport.pauseProducing()
+        forwarder = self._forwarder
+        if forwarder.relaying >= forwarder.config.max_connections:
+            self._refuse(GatewayError(503, "connection_limit_reached", "too many tunnels"))
+            return
+        forwarder.relaying += 1
         factory = _EndFactory(self._tunnel.origin)
-        self._connecting = connecting = self._forwarder.pool.connect(self._target, factory)
+        self._connecting = connecting = forwarder.pool.connect(self._target, factory)
         connecting.addCallbacks(self._connected, self._failed)
 
     def dataReceived(self, data: bytes) -> None:
         # No more than came with the request for the tunnel.
-        self._early.append(data)
+        if self._wire is None:
+            self._tunnel.client.dataReceived(data)
+        else:
+            self._early += data
 
     def readConnectionLost(self) -> None:
         self._input_ended = True
@@ -112,51 +134,39 @@ class RelayedTunnel(Stage):
 
     def _connected(self, _: object) -> None:
         self._connecting = None
-        wire, self._wire = self._wire, None
-        tunnel = self._tunnel
+        wire, tunnel = self._wire, self._tunnel
+        tunnel.origin.on_lost = self._forwarder.relay_ended
         if wire is None or hung_up(wire):
             tunnel.origin.abort()
-            if wire is not None:
-                wire.abortConnection()
+            self.abort()
             return
-        tunnel.start()
         if self._forwarder.config.verbose:
-            elapsed = self._forwarder.now() - self._started
-            self._forwarder.log.info(
-                "tunnel {target}: open after {elapsed:.3f} s",
-                target=str(self._target),
-                elapsed=elapsed,
-            )
-        self._forwarder.unwatch(self)
+            self._forwarder.log.info("tunnel {target}: open", target=str(self._target))
+        tunnel.start()
         wire.write(self._granted)
-        tunnel.client.makeConnection(wire)
+        self.pass_on(tunnel.client)
         if not self._input_ended:
             wire.resumeProducing()
-        for data in self._early:
-            tunnel.client.dataReceived(data)
+        if self._early:
+            tunnel.client.dataReceived(self._early)
         if self._input_ended:
             tunnel.client.readConnectionLost()
 
     def _failed(self, failure: Failure) -> None:
         self._connecting = None
+        self._forwarder.relaying -= 1
         error = failure.value
         assert isinstance(error, GatewayError)
-        wire, self._wire = self._wire, None
-        if wire is None:
-            return  # which is why it has failed
-        self._tell(error)
-        Farewell(self._forwarder, self._refusal(error)).makeConnection(wire)
-        self._forwarder.unwatch(self)
-        if self._input_ended:
+        # If the client has gone, that is why.
+        if self._wire is not None:
+            self._refuse(error)
+
+    def _refuse(self, error: GatewayError) -> None:
+        forwarder, wire = self._forwarder, self._wire
+        forwarder.failed(f"tunnel {self._target}", error, forwarder.now() - self._started)
+        self.pass_on(Farewell(forwarder, self._refused(error)))
+        if self._input_ended and wire is not None:
             wire.loseConnection()
-
-    def _stalled(self) -> None:
-        text = f"{self._target}: no byte moved for too long"
-        self._tell(FastcarError(504, "connection_read_timeout", text))
-
-    def _tell(self, error: FastcarError) -> None:
-        elapsed = self._forwarder.now() - self._started
-        self._forwarder.failed(f"tunnel {self._target}", error, elapsed)
 
 
 class _EndFactory(Factory):

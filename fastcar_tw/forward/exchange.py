@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.body import chunk, last_chunk
-from fastcar_tw.http.errors import FastcarError, GatewayError
+from fastcar_tw.http.errors import FastcarError, GatewayError, stall_error
 from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin, parse_authority
@@ -211,7 +211,7 @@ class Exchange:
         if connection is not None:
             connection.abort()
         if self.responded:
-            error = self._stall_error()
+            error = stall_error()
         elif by_client:
             error = FastcarError(408, "http_request_error", "the request body took too long")
         elif not self.request_complete:
@@ -304,12 +304,8 @@ class Exchange:
 
         @raise GatewayError: it is from a proxy that does not let us through.
         """
-        if head.status == 407 and self._next_hop is not self.origin and self.origin.route:
-            raise GatewayError(
-                502,
-                "proxy_configuration_error",
-                f"{self.origin}: the proxy {wanted_credentials(self.origin.route)}",
-            )
+        if head.status == 407:
+            check_proxy(self.origin, self._next_hop)
         self.responded = True
         self._status = head.status
         self._named = head.named
@@ -357,7 +353,7 @@ class Exchange:
         if self.pinned:
             self.persist = False
         if self._forwarder.config.verbose:
-            self._log_success()
+            self._forwarder.succeeded(self._what(), self._status, self._started)
         self._downstream.response_done(self.persist)
 
     def keep(self, connection: UpstreamConnection) -> None:
@@ -438,7 +434,7 @@ class Exchange:
             )
         )
         self._end()
-        tunnel = Tunnel(self._forwarder, self._stalled)
+        tunnel = Tunnel(self._forwarder, self._what(), self._started)
         tunnel.start()
         connection.hand_over(tunnel.origin)
         self._downstream.hand_over(tunnel.client)
@@ -456,17 +452,6 @@ class Exchange:
     def _bytes_moved(self) -> int:
         connection = self._connection
         return self._downstream.sent() + (connection.sent() if connection is not None else 0)
-
-    def _stall_error(self) -> FastcarError:
-        text = f"{self.origin}: no byte moved for too long"
-        return FastcarError(504, "connection_read_timeout", text)
-
-    def _stalled(self) -> None:
-        """
-        Of a tunnel.
-        """
-        elapsed = self._forwarder.now() - self._started
-        self._forwarder.failed(self._what(), self._stall_error(), elapsed)
 
     def _end(self) -> UpstreamConnection | None:
         """
@@ -492,13 +477,17 @@ class Exchange:
         # A method may be of any length.
         return f"{self.request.method[:32].decode('ascii')} {self.origin}"
 
-    def _log_success(self) -> None:
-        self._forwarder.log.info(
-            "{what}: {status} after {elapsed:.3f} s",
-            what=self._what(),
-            status=self._status,
-            elapsed=self._forwarder.now() - self._started,
-        )
+
+def check_proxy(origin: Origin, next_hop: Origin) -> None:
+    """
+    Judge a 407.
+
+    @param next_hop: who says it.
+    @raise GatewayError: it is a proxy, which does not let us through.
+    """
+    if next_hop is not origin and origin.route is not None:
+        text = f"{origin}: the proxy {wanted_credentials(origin.route)}"
+        raise GatewayError(502, "proxy_configuration_error", text)
 
 
 def _next_hop(request: RequestHead, origin: Origin) -> Origin:

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from fastcar_tw.config import Config
 from fastcar_tw.deadlines import Deadlines, Expiring
 from fastcar_tw.downstream.entrance import Entrance
-from fastcar_tw.http.errors import FastcarError, MessageError
+from fastcar_tw.http.errors import FastcarError, MessageError, stall_error
 from fastcar_tw.http.target import Origin, parse_authority
 from fastcar_tw.routes.allowed_tunnels import AllowedTunnels
 from fastcar_tw.routes.proxy import Proxy
@@ -53,6 +53,7 @@ class Forwarder:
     @ivar pool: connections to the origins.
     @ivar server_contexts: certificates shown to the clients.
     @ivar relayed: the targets of tunnels into which nobody looks.
+    @ivar relaying: how many of those there are, connecting or open.
     @ivar via: the Via field line for a message received in HTTP/1.0 (10) and 1.1 (11), or nothing.
     """
 
@@ -78,6 +79,7 @@ class Forwarder:
         self.deadlines = Deadlines(clock, sweep_interval(config))
         self.clients: set[Client] = set()
         self.relayed = AllowedTunnels(config.tunnel)
+        self.relaying = 0
         self._trust = trust
         self._routes = routes
         self._drained: Deferred[None] | None = None
@@ -198,11 +200,38 @@ class Forwarder:
         if isinstance(error, TLSError):
             self.log.warn("client TLS failed: {reason}", reason=error.reason)
 
+    def relay_ended(self, reason: Failure) -> None:
+        """
+        A tunnel that was relayed unseen has ended.
+        """
+        self.relaying -= 1
+
+    def succeeded(self, what: str, status: int, started: float) -> None:
+        """
+        Log an exchange that went well.
+
+        @param what: as in L{failed}.
+        @param started: when its request head had come.
+        """
+        elapsed = self.now() - started
+        self.log.info(
+            "{what}: {status} after {elapsed:.3f} s", what=what, status=status, elapsed=elapsed
+        )
+
+    def stalled(self, what: str, started: float) -> None:
+        """
+        Log a tunnel that was broken off.
+
+        @param what: as in L{failed}.
+        @param started: when it was asked for.
+        """
+        self.failed(what, stall_error(), self.now() - started)
+
     def failed(self, what: str, error: FastcarError, elapsed: float) -> None:
         """
         Log a failed exchange.
 
-        @param what: method and origin.
+        @param what: method and origin, or C{tunnel} and origin.
         @param elapsed: seconds since its request head.
         """
         self.log.warn(

@@ -151,11 +151,29 @@ class ForwardService(Service):
         self._pool.let_cool()
         stopped = self._stop_listening()
         drained = self.forwarder.drain()
+        if self.forwarder.clients:
+            self.log.info(
+                "stopping: {count} client connections get up to {seconds:g} s",
+                count=len(self.forwarder.clients),
+                seconds=self._config.drain_timeout,
+            )
         drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
         return defer.DeferredList([stopped, drained]).addCallback(self._finish)
 
+    def hurry(self) -> None:
+        """
+        Break off what L{stopService} still waits for.
+        """
+        for client in list(self.forwarder.clients):
+            client.abort()
+
     def _finish(self, _: object) -> Deferred[None]:
         self.forwarder.deadlines.stop()
+        if self.forwarder.clients:
+            self.log.warn(
+                "stopping: {count} client connections are broken off",
+                count=len(self.forwarder.clients),
+            )
         self.forwarder.abort()
         # Idle connections take leave of their origins, which hardly takes time; no more is given.
         closed = self._pool.closeCachedConnections()

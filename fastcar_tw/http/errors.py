@@ -62,6 +62,13 @@ class GatewayError(FastcarError):
     """
 
 
+def stall_error() -> FastcarError:
+    """
+    Nothing moved for too long, when it is too late to tell the client.
+    """
+    return FastcarError(504, "connection_read_timeout", "no byte moved for too long")
+
+
 def as_response_error(origin: str, error: MessageError) -> GatewayError:
     """
     The 502 for a response that broke HTTP's rules (RFC 9209 section 2.3.13).

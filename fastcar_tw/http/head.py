@@ -165,15 +165,20 @@ def find_head_end(buffer: bytes | bytearray, searched: int) -> int:
     return -1
 
 
-def check_request_line(buffer: bytes | bytearray) -> None:
+def check_request_line(buffer: bytes | bytearray, searched: int) -> bool:
     """
     Of a head that has not ended: see that it begins as one, as soon as its first line is there.
     What is no HTTP would otherwise have to be waited for.
 
-    @raise MessageError: it does not.
+    @param searched: as in L{find_head_end}.
+    @return: whether it is there, and need not be looked at again.
+    @raise MessageError: it is not the first line of a request.
     """
-    if buffer.find(b"\r\n") >= 0 and REQUEST_LINE.match(buffer) is None:
+    if buffer.find(b"\r\n", max(0, searched - 1)) < 0:
+        return False
+    if REQUEST_LINE.match(buffer) is None:
         raise _invalid_request_line()
+    return True
 
 
 def parse_request_head(data: bytes, end: int) -> RequestHead:

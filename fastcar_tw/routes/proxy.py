@@ -35,6 +35,11 @@ _URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*)://)?(?:([^@/?#]*)@)?([^/?#]*)(
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
+_REST = "a path, query or fragment"
+#: What curl takes for a SOCKS5 proxy on a UNIX socket is what clients are given to reach a fastcar.
+_SOCKET = 'it names a socket, as for clients of a fastcar; unset it here, or use --proxy ""'
+
+
 class ProxyURLError(ValueError):
     """
     Text that should be a proxy's URL is not.  The message does not quote it: it may hold a
@@ -100,10 +105,14 @@ def parse_proxy(text: str, source: str = "proxy") -> Proxy:
     if scheme not in _DEFAULT_PORTS:
         raise ProxyURLError("another scheme", source)
     if rest not in ("", "/"):
-        raise ProxyURLError("a path, query or fragment", source)
+        raise ProxyURLError(_SOCKET if _names_socket(scheme, authority) else _REST, source)
     host, port = _host_and_port(authority, _DEFAULT_PORTS[scheme], source)
     username, password = _credentials(userinfo or "", scheme, source)
     return Proxy(scheme, host, port, username, password)
+
+
+def _names_socket(scheme: str, authority: str) -> bool:
+    return scheme in ("socks5", "socks5h") and authority.lower() == "localhost"
 
 
 def _host_and_port(text: str, default_port: int, source: str) -> tuple[str, int]:

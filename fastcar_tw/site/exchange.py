@@ -8,10 +8,12 @@ sites: on a TCP listener a browser may ask.
 from __future__ import annotations
 
 import json
+import re
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.grammar import special_fields
 from fastcar_tw.http.head import RequestHead
@@ -30,29 +32,21 @@ _PATHS = (b"/", b"/ca.pem", b"/probe")
 _METHODS = (b"GET", b"HEAD")
 _TEXT = b"text/plain; charset=utf-8"
 _FIELDS = b"Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-#: From where a browser's request comes (W3C Fetch Metadata).
-_FETCH_SITE = special_fields("sec-fetch-site")
+#: From where a browser's request comes (W3C Fetch Metadata, RFC 6454 section 7).
+_WHENCE = special_fields("sec-fetch-site", "origin")
+#: Values of either that are no other site's.
+_OURS = re.compile(rb"none|same-origin|https?://fastcar\.localhost\.?(?::[0-9]+)?")
 
 
-class SiteExchange:
+class SiteExchange(DownstreamExchange):
     """
-    One request to fastcar itself and its response; see
-    L{Exchange<fastcar_tw.forward.exchange.Exchange>}, whose part it takes towards the client.
+    One request to fastcar itself and its response.
 
     Its answer does not wait for the request's body, after which the client connection is of further
     use only if that has come already.
     """
 
-    __slots__ = (
-        "_downstream",
-        "_forwarder",
-        "_probe",
-        "_request",
-        "head_only",
-        "persist",
-        "request_complete",
-        "responded",
-    )
+    __slots__ = ("_downstream", "_forwarder", "_probe", "_request")
 
     def __init__(
         self, forwarder: Forwarder, downstream: DownstreamConnection, request: RequestHead
@@ -86,31 +80,11 @@ class SiteExchange:
         else:
             self._begin_probe(query)
 
-    def request_body(self, content: bytes) -> None:
-        """
-        Is not looked at.
-        """
-
     def request_end(self, trailers: bytes) -> None:
         """
         The request is complete.
         """
         self.request_complete = True
-
-    def flush_request(self) -> None:
-        """
-        Nothing is sent on.
-        """
-
-    def downstream_full(self) -> None:
-        """
-        The client does not read; there is but one short answer.
-        """
-
-    def downstream_drained(self) -> None:
-        """
-        The client has read what was there.
-        """
 
     def downstream_lost(self) -> None:
         """
@@ -140,8 +114,8 @@ class SiteExchange:
             self._answer(200, b"application/x-pem-file", certificate)
 
     def _is_cross_site(self) -> bool:
-        found = _FETCH_SITE.search(b"\n" + self._request.fields)
-        return found is not None and found[2].strip() not in (b"none", b"same-origin")
+        found = _WHENCE.findall(b"\n" + self._request.fields)
+        return not all(_OURS.fullmatch(value.strip()) for _, value in found)
 
     def _begin_probe(self, query: bytes) -> None:
         try:
@@ -153,7 +127,7 @@ class SiteExchange:
             return
         forwarder = self._forwarder
         self._downstream.deadline = forwarder.now() + forwarder.config.response_timeout
-        self._probe = Probe(forwarder.pool, forwarder.now, target, self._answer_json)
+        self._probe = Probe(forwarder, target, self._answer_json)
         self._probe.start()
 
     # Answers.

@@ -5,31 +5,32 @@ A probe: one GET through the pool, and a report of what happened.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fastcar_tw.forward.exchange import check_proxy
 from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
-from fastcar_tw.routes.connect import wanted_credentials
 from fastcar_tw.site.probe_target import ProbeTarget
-from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.upstream.pool import ConnectionPool
+from fastcar_tw.upstream.connection import UpstreamConnection, UpstreamExchange
+
+if TYPE_CHECKING:
+    from fastcar_tw.forward.forwarder import Forwarder
 
 #: Bytes of a body that are read.
 MAX_BODY = 1024 * 1024
 
 
-class Probe:
+class Probe(UpstreamExchange):
     """
-    Fetches and reports, once; both a L{Waiter<fastcar_tw.upstream.pool.Waiter>} and an
-    L{UpstreamExchange<fastcar_tw.upstream.connection.UpstreamExchange>}.
+    Fetches and reports, once; a L{Waiter<fastcar_tw.upstream.pool.Waiter>} too.
     """
 
     __slots__ = (
         "_connection",
         "_done",
+        "_forwarder",
         "_hop",
-        "_now",
         "_pool",
         "_report",
         "_sent_again",
@@ -44,21 +45,19 @@ class Probe:
 
     def __init__(
         self,
-        pool: ConnectionPool,
-        now: Callable[[], float],
+        forwarder: Forwarder,
         target: ProbeTarget,
         done: Callable[[dict[str, Any]], None],
     ) -> None:
         """
-        @param now: the time in seconds.
         @param done: is told the report, which is ready for JSON.
         """
-        self._pool = pool
-        self._now = now
+        self._forwarder = forwarder
+        self._pool = forwarder.pool
         self._target = target
         self._done: Callable[[dict[str, Any]], None] | None = done
         self._hop = target.origin.next_hop
-        self._started = now()
+        self._started = forwarder.now()
         self._connection: UpstreamConnection | None = None
         self._waiting = False
         self._sent_again = False
@@ -142,11 +141,6 @@ class Probe:
 
     # From the connection.
 
-    def interim_response(self, head: ResponseHead) -> None:
-        """
-        Is not reported.
-        """
-
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
         The response begins.
@@ -155,10 +149,8 @@ class Probe:
         """
         self._report["status"] = head.status
         self._note("first_byte")
-        origin = self._target.origin
-        if head.status == 407 and self._hop is not origin and origin.route is not None:
-            text = f"{origin}: the proxy {wanted_credentials(origin.route)}"
-            raise GatewayError(502, "proxy_configuration_error", text)
+        if head.status == 407:
+            check_proxy(self._target.origin, self._hop)
 
     def response_body(self, content: bytes) -> None:
         """
@@ -176,11 +168,6 @@ class Probe:
         self._connection = None
         self._finish()
 
-    def keep(self, connection: UpstreamConnection) -> None:
-        """
-        Does not happen.
-        """
-
     def switched(self, head: ResponseHead, early: bytes) -> None:
         """
         The origin has switched protocols unasked.
@@ -188,21 +175,6 @@ class Probe:
         self._report["status"] = head.status
         text = f"{self._target.origin} switched protocols unasked"
         self._finish(GatewayError(502, "http_upgrade_failed", text))
-
-    def flush_response(self) -> None:
-        """
-        Nothing is passed on.
-        """
-
-    def upstream_full(self) -> None:
-        """
-        Nothing is left to send.
-        """
-
-    def upstream_drained(self) -> None:
-        """
-        So there was nothing to wait for.
-        """
 
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
         """
@@ -229,7 +201,7 @@ class Probe:
         """
         All times are from the beginning.
         """
-        self._report["seconds"][moment] = round(self._now() - self._started, 3)
+        self._report["seconds"][moment] = round(self._forwarder.now() - self._started, 3)
 
     def _finish(self, error: GatewayError | None = None) -> None:
         done = self._done
@@ -238,5 +210,14 @@ class Probe:
         self._note("total")
         if error is not None:
             self._report["error"] = {"type": error.proxy_status, "text": error.text}
+        self._log(error)
         self.cancel()
         done(self._report)
+
+    def _log(self, error: GatewayError | None) -> None:
+        forwarder = self._forwarder
+        what = f"probe of {self._target.origin}"
+        if error is not None:
+            forwarder.failed(what, error, forwarder.now() - self._started)
+        elif forwarder.config.verbose:
+            forwarder.succeeded(what, self._report["status"], self._started)

@@ -31,14 +31,18 @@ from fastcar_tw.wire import Wire, acknowledge, input_ended
 
 class UpstreamExchange(Protocol):
     """
-    What a busy connection tells about the response to its exchange.
+    What a busy connection tells about the response to its exchange, which may leave out what
+    has a C{return} here.
     """
+
+    __slots__ = ()
 
     head_only: bool
     request_complete: bool
     pinned: bool
 
-    def interim_response(self, head: ResponseHead) -> None: ...
+    def interim_response(self, head: ResponseHead) -> None:
+        return
 
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
@@ -49,15 +53,19 @@ class UpstreamExchange(Protocol):
 
     def response_end(self, trailers: bytes) -> None: ...
 
-    def keep(self, connection: UpstreamConnection) -> None: ...
+    def keep(self, connection: UpstreamConnection) -> None:
+        return
 
     def switched(self, head: ResponseHead, early: bytes) -> None: ...
 
-    def flush_response(self) -> None: ...
+    def flush_response(self) -> None:
+        return
 
-    def upstream_full(self) -> None: ...
+    def upstream_full(self) -> None:
+        return
 
-    def upstream_drained(self) -> None: ...
+    def upstream_drained(self) -> None:
+        return
 
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None: ...
 
@@ -383,6 +391,7 @@ class UpstreamConnection(PooledConnection):
         if self._wire is not None:
             self._wire = None
             self._owner.retired(self, Retired.TAKEN)
+        self._receive = _ignore
         self._leaving = None
         self._owner.closed(self)
 

@@ -13,15 +13,15 @@ class WayTests(SynchronousTestCase):
     """Ways to http and https URLs."""
 
     def test_http(self) -> None:
-        """An http URL has two ways; the further options are for the direct one."""
-        direct, through = ways_to("http://a/", SOCKETS, {"PROXY": ""})
-        self.assertEqual(direct.options, {"URL": "http://a/", "PROXY": ""})
+        """An http URL has two ways; no proxy and the further options are for the direct one."""
+        direct, through = ways_to("http://a/", SOCKETS, {"CAINFO": "/ca"})
+        self.assertEqual(direct.options, {"URL": "http://a/", "PROXY": "", "CAINFO": "/ca"})
         self.assertEqual(through.options, {"URL": "http://a/", "UNIX_SOCKET_PATH": "/run/plain"})
 
     def test_https(self) -> None:
         """An https URL has a third; neither switches verification off."""
         direct, tls, https = ways_to("https://a:8443/b", SOCKETS, {})
-        self.assertEqual(direct.options, {"URL": "https://a:8443/b"})
+        self.assertEqual(direct.options, {"URL": "https://a:8443/b", "PROXY": ""})
         self.assertEqual(
             tls.options,
             {

@@ -81,6 +81,7 @@ class OpeningsTestCase(ProxyTestCase):
             if peer in proxy.reactor.peers:
                 peer.close()
         self.assertEqual(proxy.forwarder.clients, set())
+        self.assertEqual(proxy.forwarder.relaying, 0)
         self.assertEqual(len(proxy.forwarder.deadlines), 1)  # the pool
 
     def tunnel(

@@ -15,6 +15,7 @@ class FarewellTests(OpeningsTestCase):
         """Take leave of a client."""
         farewell = Farewell(self.proxy.forwarder, answer)
         previous = client.transport.protocol
+        client.transport.protocol = farewell
         farewell.makeConnection(client.transport)
         self.proxy.forwarder.unwatch(previous)
         self.proxy.reactor.settle()

@@ -12,7 +12,7 @@ from fastcar_tw.routes.selection import Routes
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.machine import TLSMachine
-from tests.forward.support import GET, OK, POST, ProxyTestCase, answer, logged, request
+from tests.forward.support import GET, OK, POST, ProxyTestCase, answer, logged, request, response
 from tests.routes.support import bytewise
 from tests.tls.support import SelfSigned, careless_context, local_ca
 
@@ -367,7 +367,23 @@ class TunnelTests(OpeningsTestCase):
             self.proxy.elapse(self.proxy.forwarder.config.client_timeout - 1)
             self.assertFalse(client.closed)
             [line] = logged(lambda: self.proxy.elapse(2.5))
-            self.assertIn("tunnel to [::1]:22 carries neither", line)
+            self.assertIn("408 nothing came through the tunnel to [::1]:22 in time", line)
+            self.assertIn("--tunnel 22 ", line)
+            self.assertTrue(client.closed)
+
+    def test_broken_handshake_behind_a_response(self) -> None:
+        """A client that does not read the response in front of its tunnel has no more time for
+        that when TLS in the tunnel has failed."""
+        broken = b"\x16\x03\x01\x00\x10" + b"\xff" * 16
+        body = bytes(40000)  # less than makes us wait for the client
+        for enter in (self.proxy.client, self.proxy.tls_client):
+            client = enter(capacity=4096)
+            client.pause()
+            client.send(GET + connect(b"a.test:443") + broken)
+            length = b"Content-Length: %d" % len(body)
+            self.proxy.origins[-1].send(response(b"200 OK", length, body=body))
+            self.assertFalse(client.closed)
+            self.elapse_deadline()
             self.assertTrue(client.closed)
 
     def test_own_deadline(self) -> None:

@@ -35,13 +35,14 @@ UNDERSTOOD = [
     ("tcp:3128:interface=", Listener("", "", 3128), "tcp:0.0.0.0:3128", False),
     ("tcp:80:interface=10.0.0.1", Listener("", "10.0.0.1", 80), "tcp:10.0.0.1:80", False),
     ("tcp:80:interface=0.0.0.0", Listener("", "0.0.0.0", 80), "tcp:0.0.0.0:80", False),
-    ("tcp:80:backlog=9" + LOCAL, Listener("", "127.0.0.1", 80), "tcp:127.0.0.1:80", True),
+    ("tcp:80:127.0.0.1", Listener("", "127.0.0.1", 80), "tcp:127.0.0.1:80", True),
     ("tcp:80:interface=\\:\\:1", Listener("", "::1", 80), "tcp:[::1]:80", True),
     ("tcp6:80:interface=\\:\\:1", Listener("", "::1", 80), "tcp:[::1]:80", True),
     ("tcp6:65535", Listener("", "::", 65535), "tcp:[::]:65535", False),
     ("unix:/run/f.sock", Listener("/run/f.sock"), "unix:/run/f.sock", True),
     ("unix:address=/run/../f.sock", Listener("/f.sock"), "unix:/f.sock", True),
-    ("unix:/a\\:b:backlog=5", Listener("/a:b"), "unix:/a:b", True),
+    ("unix:/a\\:b", Listener("/a:b"), "unix:/a:b", True),
+    ("unix:/a\\:mode\\=1", Listener("/a:mode=1"), "unix:/a:mode=1", True),
 ]
 #: Text, and what the error expects or says.
 REFUSED = [
@@ -55,7 +56,10 @@ REFUSED = [
     ("tcp", "an endpoint such as tcp:3128:interface=127.0.0.1"),
     ("tcp:", "an endpoint such as tcp:3128:interface=127.0.0.1"),
     ("tcp:http", "an endpoint such as tcp:3128:interface=127.0.0.1"),
-    ("tcp:80:colour=red", "colour"),
+    ("tcp:80:colour=red", "port and interface only (not understood: colour=)"),
+    ("tcp:80:backlog=50" + LOCAL, "port and interface only (not understood: backlog=)"),
+    ("tcp6:80:backlog=9", "port and interface only (not understood: backlog=)"),
+    ("tcp:80:127.0.0.1:9", "port and interface only (not understood: 9)"),
     ("tcp:-1", "a port from 0 to 65535"),
     ("tcp:65536", "a port from 0 to 65535"),
     ("tcp:80:interface=localhost", "interface= with an IP address"),
@@ -66,7 +70,12 @@ REFUSED = [
     ("unix:./f.sock", "absolute path"),
     ("unix:/a\0b", "path of a socket"),
     ("unix:/" + "a" * 107, "at most 107"),
-    ("unix:/f.sock:mode=666", "--socket-mode is for all UNIX sockets"),
+    ("unix:/f.sock:mode=666", "mode=; --socket-mode is for all UNIX sockets"),
+    ("unix:/f.sock:666", "address only (not understood: 666)"),
+    ("unix:/f.sock:backlog=5", "address only (not understood: backlog=)"),
+    ("unix:/f.sock:lockfile=1", "address only (not understood: lockfile=)"),
+    ("unix:/a\\\\:lockfile=0", "address only (not understood: lockfile=)"),
+    ("unix:/a\\", "an endpoint such as"),
 ]
 
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.python.failure import Failure
 
 from fastcar_tw.config import Config
+from fastcar_tw.http.target import Origin
 from fastcar_tw.routes.selection import Routes
 from fastcar_tw.testing import MemoryProxy, Peer
 from tests.forward.support import OK, answer, logged, request
@@ -111,8 +112,41 @@ class OpenTests(RelayedTestCase):
             self.asked()
             self.proxy.elapse(1)
             lines = logged(self.proxy.connects[-1].accept)
-            expected = ["tunnel tcp://a.test:22: open after 1.000 s"] if verbose else []
+            expected = ["tunnel tcp://a.test:22: open"] if verbose else []
             self.assertEqual(lines, expected)
+
+    def test_too_many(self) -> None:
+        """There are no more of them than --max-connections; who comes then is refused at once, and
+        one that has ended makes room."""
+        self.start(max_connections=2)
+        first, origin = self.relayed()
+        waiting = self.asked()
+        for how, refused in (("connect", b"HTTP/1.1 503 "), ("socks5", CHOSEN + refusal(1))):
+            client = self.asked(how)
+            self.assertTrue(client.take().startswith(refused))
+            self.assertTrue(client.ended_cleanly)
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.proxy.connects[1].refuse()
+        self.assertTrue(waiting.take().startswith(b"HTTP/1.1 502 "))
+        first.close()
+        self.assertTrue(origin.closed)
+        for _ in range(2):
+            self.relayed()
+
+    def test_connected_at_once(self) -> None:
+        """What came with the request is delivered also when the connection is there at once."""
+        connected: list[Peer] = []
+
+        attempt = self.proxy.attempt
+
+        def connect_now(origin: Origin, factory: IProtocolFactory) -> Deferred[Any]:
+            connecting = attempt(origin, factory)
+            connected.append(self.proxy.connects[-1].accept())
+            return connecting
+
+        self.patch(self.proxy, "attempt", connect_now)
+        self.asked(early=b"early")
+        self.assertEqual(connected[0].take(), b"early")
 
     def test_connected_first(self) -> None:
         """The client is not answered before there is a connection."""
@@ -453,7 +487,7 @@ class RelayTests(RelayedTestCase):
         self.assertRegex(
             line,
             r"^tunnel tcp://a.test:22: connection_read_timeout \(504\): "
-            r"tcp://a.test:22: no byte moved for too long after 1[78]\d\.\d{3} s$",
+            r"no byte moved for too long after 1[78]\d\.\d{3} s$",
         )
         self.assertTrue(client.aborted and origin.aborted)
 

@@ -9,6 +9,7 @@ from fastcar_tw.http.head import (
     MAX_FORWARDS,
     MAX_HEAD,
     MAX_TARGET,
+    check_request_line,
     find_head_end,
     parse_request_head,
 )
@@ -16,6 +17,24 @@ from fastcar_tw.http.head import (
 from .driver import bytewise, read_request, read_response
 from .shapes import BAD_REQUESTS, BAD_RESPONSES
 from .test_fields import HOST, request, response
+
+
+class RequestLineTests(SynchronousTestCase):
+    """The first line of a head that has not ended."""
+
+    def test_judged_once(self) -> None:
+        """It is judged with the read that completes it, and not again."""
+        line = b"GET / HTTP/1.1\r\n"
+        for size in range(len(line)):
+            self.assertFalse(check_request_line(line[:size], max(0, size - 1)))
+        self.assertTrue(check_request_line(line, len(line) - 1))
+        self.assertTrue(check_request_line(line + b"A: b", 0))
+
+    def test_wrong(self) -> None:
+        """One that is wrong is refused before the head has ended."""
+        for line in (b"PING\r\n", b"*1\r\n", b"GET /\r\nA", b"SSH-2.0-x\r\n"):
+            for searched in range(line.index(b"\r") + 2):
+                self.assertRaises(MessageError, check_request_line, line, searched)
 
 
 class PersistenceTests(SynchronousTestCase):

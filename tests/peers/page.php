@@ -1,6 +1,6 @@
 <?php
 // What PHP behind a web server might do: fetches a URL with the client that the query names, which
-// is not told about fastcar; only streams need a proxy.
+// is not told about fastcar; only streams can be told a proxy.
 
 declare(strict_types=1);
 
@@ -14,6 +14,8 @@ if ($client === 'guzzle') {
 } elseif ($client === 'streams') {
     $context = stream_context_create(['http' => ['proxy' => $proxy, 'request_fulluri' => true]]);
     echo file_get_contents($url, false, $context);
+} elseif ($client === 'direct streams') {
+    echo file_get_contents($url);
 } else {
     $handle = curl_init($url);
     curl_setopt($handle, CURLOPT_RETURNTRANSFER, true);

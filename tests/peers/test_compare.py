@@ -61,13 +61,21 @@ class CompareTests(PeersTestCase):
         )
 
     def test_url(self) -> None:
-        """With a URL alone, PHP and a fastcar of its own trust whom they trust by default."""
+        """
+        With a URL alone, PHP and a fastcar of its own trust whom they trust by default, and take
+        no proxy from the environment.
+        """
         folder = self.folder()
         with open(os.path.join(folder, "ca.ini"), "w") as file:
             file.write(f"curl.cainfo={self.shared.authority.file}\n")
         url = self.nginx.url("https", "/hello")
         trust = {"PHP_INI_SCAN_DIR": f":{folder}", "SSL_CERT_FILE": self.shared.authority.file}
-        done = self.compare(url, **trust)
+        with socket.socket() as dead:
+            dead.bind(("127.0.0.1", 0))  # and does not listen
+            proxy = f"http://127.0.0.1:{dead.getsockname()[1]}"
+            named = ("ALL_PROXY", "http_proxy", "https_proxy")
+            proxies = {**dict.fromkeys(named, proxy), "NO_PROXY": "", "no_proxy": ""}
+            done = self.compare(url, **trust, **proxies)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         self.assertRegex(
             done.stdout,

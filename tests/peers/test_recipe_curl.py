@@ -9,6 +9,8 @@ from tests.peers import recipes
 from tests.peers.openings import local
 from tests.peers.sockets import Message, answering
 
+_NOBODY = "https://127.0.0.2:1/"
+
 
 class SocketTests(recipes.HTTP, recipes.LocalTLS):
     """curl.php; test_example.py has more about it."""
@@ -21,6 +23,11 @@ class SocketTests(recipes.HTTP, recipes.LocalTLS):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done)
         self.assertEqual(done.stdout.count(f"status 200, {len(body)} bytes"), 2, done)
 
+    def test_address(self) -> None:
+        """With an address in the URL curl names no origin, and the certificate is another's."""
+        done = self.cook(_NOBODY)
+        self.assertIn("curl error 60: SSL: no alternative certificate", done.stderr)
+
 
 class HTTPSSocketTests(recipes.HTTPS):
     """curl-https-socket.php."""
@@ -30,6 +37,10 @@ class HTTPSSocketTests(recipes.HTTPS):
     def test_opening(self) -> None:
         """It is plain HTTP that goes on as https."""
         self.assert_arrives("https", "origin-form")
+
+    def test_address(self) -> None:
+        """An address in the URL is as good as a name."""
+        self.assertIn("https://127.0.0.2:1: connection refused", self.cook(_NOBODY).stdout)
 
     def test_redirect(self) -> None:
         """A redirect to https:// is followed on the same socket, verified."""
@@ -88,6 +99,25 @@ class AllProxyTests(recipes.HTTP, recipes.LocalTLS):
         for _ in range(10):
             self.assert_fetches(*[local(origin)] * 5)
         self.assertEqual(origin.accepted, 1)
+
+    def test_address(self) -> None:
+        """An address in the URL is as good as a name."""
+        self.assertIn("error: 502", self.cook(_NOBODY).stderr)
+
+    def test_own_ca_file(self) -> None:
+        """Code with a CA file of its own does not trust fastcar, whatever curl.cainfo is."""
+        origin = self.texts("https")
+        code = """
+            $handle = curl_init($argv[1]);
+            curl_setopt($handle, CURLOPT_CAINFO, $argv[2]);
+            curl_exec($handle);
+            echo curl_errno($handle);
+        """
+        for file, output in (
+            (self.shared.authority.file, "60"),
+            (self.doors.ca_file, f"{recipes.BODY}0"),
+        ):
+            self.assertEqual(self.php("-r", code, local(origin), file).stdout, output)
 
     def test_no_proxy(self) -> None:
         """NO_PROXY names hosts that PHP reaches itself."""

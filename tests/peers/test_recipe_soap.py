@@ -112,6 +112,12 @@ class SocketTests(SoapCase):
         """It speaks with an https:// service."""
         self.assert_sold(self.shop("https"))
 
+    def test_usage(self) -> None:
+        """Without an operation it says what it needs."""
+        done = self.cook("https://localhost/")
+        self.assertEqual((done.returncode, done.stdout), (2, ""), done)
+        self.assertRegex(done.stderr, r"^usage: php .*WSDL OPERATION")
+
     def test_fault(self) -> None:
         """A fault of the service is a SoapFault, status 500 or not."""
         self.assert_reason("SoapFault exception: .*sold out", self.shop("https"), "unicorn")

@@ -41,6 +41,11 @@ class SocketTests(SymfonyCase, recipes.HTTP, recipes.LocalTLS):
         names = {"examples": recipes.EXAMPLES, "client": client, "options": options}
         return self.php("-r", _PROGRAM % names, url, **environ)
 
+    def test_no_socket(self) -> None:
+        """Without the socket it says so, and looks no name up."""
+        done = self.cook("https://origin.invalid/", **recipes.NOWHERE)
+        self.assertIn("There is no socket /tmp/no-such-fastcar.sock", done.stderr)
+
     def test_decorated(self) -> None:
         """Other clients around it change nothing."""
         origin = self.texts("https")

@@ -38,6 +38,17 @@ class WordPressTests(recipes.HTTP, recipes.LocalTLS):
             self.assert_fetches(local(origin))
         self.assertEqual((origin.accepted, target.accepted), (1, 1))
 
+    def test_all_proxy(self) -> None:
+        """Without the plug-in ALL_PROXY is not enough: WordPress has a CA file of its own."""
+        url = local(self.texts("https"))
+        proxy = {"ALL_PROXY": f"socks5h://localhost{self.doors.socket}"}
+        settings = ["-d", f"curl.cainfo={self.doors.ca_file}"]
+        done = self.php(*settings, _LOADER, "", url, **proxy)
+        self.assertIn("cURL error 60", done.stderr)
+        plugin = os.path.join(recipes.EXAMPLES, self.recipe)
+        done = self.php(*settings, _LOADER, plugin, url, **proxy)
+        self.assertEqual((done.stdout, done.stderr), (recipes.BODY, ""), done)
+
     def test_certificates(self) -> None:
         """What a program says of certificates has no effect: fastcar's is verified."""
         url = local(self.texts("https"))

@@ -1,6 +1,6 @@
 <?php
 // Fetches a URL with as much of Debian's WordPress as its HTTP API is, and the plug-in that is named
-// first; there is no database.
+// first, if one is; there is no database.
 
 define('ABSPATH', '/usr/share/wordpress/');
 define('WPINC', 'wp-includes');
@@ -21,7 +21,9 @@ function get_bloginfo(string $name): string
 }
 
 [, $plugin, $url, $arguments] = $argv + [3 => '[]'];
-require $plugin;
+if ($plugin !== '') {
+    require $plugin;
+}
 $response = wp_remote_get($url, json_decode($arguments, true));
 if (is_wp_error($response)) {
     fwrite(STDERR, $response->get_error_message());

@@ -40,7 +40,10 @@ REFUSED = (
     ("socks://p.test", "another scheme"),
     ("ftp://me:secret@p.test", "another scheme"),
     ("http://me:secret@p.test/path", "a path, query or fragment"),
-    ("socks5h://localhost/run/fastcar.sock", "a path, query or fragment"),
+    (
+        "socks5h://localhost/run/fastcar.sock",
+        'it names a socket, as for clients of a fastcar; unset it here, or use --proxy ""',
+    ),
     ("http://me:secret@p.test?q", "a path, query or fragment"),
     ("http://me:secret@p.test#f", "a path, query or fragment"),
     ("http://me:sec/ret@p.test", "a path, query or fragment"),

@@ -14,7 +14,7 @@ from fastcar_tw.site.probe_target import parse_probe
 from fastcar_tw.testing import Connect, Peer
 from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.server_contexts import ServerContexts
-from tests.forward.support import GET, OK, OK_CLOSE, answer, response
+from tests.forward.support import GET, OK, OK_CLOSE, answer, logged, response
 from tests.routes.case import RoutesTestCase
 from tests.site.support import SiteTestCase, probe_request, site_request
 
@@ -499,7 +499,7 @@ class GoneTests(ProbeTestCase):
         reports: list[dict[str, Any]] = []
         pool = self.proxy.pool
         target = parse_probe(b"url=http://a.test/", self.proxy.forwarder.origin)
-        probe = Probe(pool, self.proxy.forwarder.now, target, reports.append)
+        probe = Probe(self.proxy.forwarder, target, reports.append)
         probe.cancel()
         connecting = pool.getConnection(target.origin, self.proxy._endpoint_for(target.origin))
         self.proxy.reactor.settle()
@@ -549,6 +549,65 @@ class RefusalTests(ProbeTestCase):
             self.client.send(probe_request(HTTP, b"sec-fetch-site:" + site + b" "))
             self.origin.send(OK)
             self.assert_report(status=200)
+
+    def test_cross_origin(self) -> None:
+        """An old browser says whose page it is, if anything: one field of another is enough."""
+        ours = b"Origin: http://fastcar.localhost"
+        for fields in (
+            (b"Origin: http://evil.test",),
+            (b"Origin: null",),
+            (b"Origin:",),
+            (b"origin: http://fastcar.localhost.evil.test",),
+            (b"Origin: http://x.fastcar.localhost",),
+            (b"Origin: http://fastcarXlocalhost",),
+            (b"Origin: ftp://fastcar.localhost",),
+            (ours, b"Origin: http://evil.test"),
+            (ours, b"Sec-Fetch-Site: cross-site"),
+            (b"Sec-Fetch-Site: none", b"Origin: http://evil.test"),
+        ):
+            self.client.send(probe_request(HTTP, *fields))
+            self.assertEqual((fields, answer(self.client.take()).status), (fields, 403))
+        self.assertEqual(self.proxy.connects, [])
+
+    def test_same_origin(self) -> None:
+        """A page of ours would be no other site's, however it was reached."""
+        for ours in (b"http://fastcar.localhost", b"https://fastcar.localhost.:8080"):
+            self.client.send(probe_request(HTTP, b"Origin: " + ours))
+            self.origin.send(OK)
+            self.assert_report(status=200)
+
+
+class LogTests(ProbeTestCase):
+    """The log has a probe as it has an exchange, with nothing of the URL but the origin."""
+
+    def test_success(self) -> None:
+        """With --verbose a probe that brings a response is a line; its time is in it."""
+        self.start(verbose=True)
+        self.client.send(probe_request("https://a.test/hidden?hidden"))
+        self.proxy.elapse(0.25)
+        lines = logged(lambda: self.origin.send(OK))
+        self.assertEqual(lines, ["probe of https://a.test:443: 200 after 0.250 s"])
+
+    def test_silent(self) -> None:
+        """Without it, it is none."""
+        self.assertEqual(logged(self.probe), [])
+
+    def test_failure(self) -> None:
+        """One that fails always is."""
+        self.client.send(probe_request("http://a.test/hidden?hidden"))
+        self.proxy.elapse(0.25)
+        [line] = logged(self.origin.close)
+        self.assertEqual(
+            line,
+            "probe of http://a.test:80: connection_terminated (502): "
+            "http://a.test:80 closed the connection before its response after 0.250 s",
+        )
+
+    def test_gone(self) -> None:
+        """One whose client has gone is not, as with exchanges."""
+        self.start(verbose=True)
+        self.client.send(probe_request(HTTP))
+        self.assertEqual(logged(self.client.close), [])
 
 
 class RouteTests(RoutesTestCase, ProbeTestCase):

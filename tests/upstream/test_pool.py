@@ -647,6 +647,34 @@ class LeavingTests(ProxyTestCase):
         self.assertEqual(len(origin.received), 40000)
         self.assertTrue(origin.ended_cleanly and origin.closed)
 
+    def unsent(self) -> Peer:
+        """An origin whose idle connection is over but for bytes that it has not read."""
+        self.client.send(GET)
+        origin = self.origin
+        origin.take()
+        origin.send(OK)
+        origin.pause()
+        origin.transport.write(bytes(1 << 20))
+        self.proxy.pool.closeCachedConnections()
+        self.assertFalse(origin.closed)
+        return origin
+
+    def test_origin_that_does_not_read(self) -> None:
+        """What is left to be sent is kept for a while, and then broken off."""
+        origin = self.unsent()
+        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        self.assertFalse(origin.closed)
+        self.proxy.elapse(2 * SWEEP_INTERVAL)
+        self.assertTrue(origin.aborted and origin.closed)
+
+    def test_origin_that_reads_late(self) -> None:
+        """An origin that reads within this time gets all of it."""
+        origin = self.unsent()
+        self.proxy.elapse(MAX_LEAVING - SWEEP_INTERVAL)
+        origin.resume()
+        self.assertEqual(len(origin.received), 1 << 20)
+        self.assertTrue(origin.ended_cleanly and origin.closed)
+
     def test_abort(self) -> None:
         """When the pool is aborted, so are the connections that only have bytes to send."""
         origin = self.tunnel()

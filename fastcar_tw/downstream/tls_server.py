@@ -1,0 +1,73 @@
+"""
+The server side of TLS, on a connection or in a tunnel.
+"""
+
+from __future__ import annotations
+
+from twisted.python.failure import Failure
+
+from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.http1 import DownstreamConnection
+from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.tls.layer import TLSLayer
+from fastcar_tw.tls.machine import TLSMachine
+from fastcar_tw.tls.server_contexts import server_name
+from fastcar_tw.wire import Wire
+
+
+class TLSServerLayer(TLSLayer):
+    """
+    Hands the wire to HTTP when the handshake is finished.
+
+    @ivar deadline: until when the handshake has to be.
+    """
+
+    __slots__ = ("_entrance", "_forwarder", "deadline")
+
+    def __init__(
+        self, forwarder: Forwarder, entrance: Entrance, machine: TLSMachine, deadline: float
+    ) -> None:
+        super().__init__(machine)
+        self._forwarder = forwarder
+        self._entrance = entrance
+        self.deadline = deadline
+
+    def makeConnection(self, transport: Wire) -> None:
+        super().makeConnection(transport)
+        self._forwarder.watch(self)
+
+    def handshaken(self) -> None:
+        forwarder = self._forwarder
+        connection = self.machine.connection
+        inside = self._entrance.inside_tls(
+            connection.get_protocol_version_name(), server_name(connection)
+        )
+        self.protocol = DownstreamConnection(forwarder, inside, forwarder.client_deadline())
+        self.protocol.makeConnection(self)
+        forwarder.unwatch(self)
+
+    def failed(self, reason: Failure) -> None:
+        # Still watched: in a tunnel there may be more to send than the alert.
+        self._forwarder.client_failed(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self._forwarder.unwatch(self)
+
+    def expired(self) -> None:
+        """
+        The handshake has taken too long.
+        """
+        self.abort()
+
+    def drain(self) -> None:
+        """
+        fastcar is stopping, and nothing has been asked for here.
+        """
+        self.abort()
+
+    def abort(self) -> None:
+        """
+        End at once.
+        """
+        self.abortConnection()
