@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -95,11 +96,12 @@ class CommandTests(SynchronousTestCase):
     """The commands, and the options and files named in the text."""
 
     def check_make(self, words: list[str]) -> None:
-        variables = [word.partition("=")[0] for word in words if "=" in word]
-        for variable in variables:
-            self.assertRegex(MAKEFILE, rf"(?m)^{variable} \?=")
-        for target in words[: len(words) - len(variables)]:
-            self.assertRegex(MAKEFILE, rf"(?m)^{target}:")
+        target, *variables = words
+        self.assertRegex(MAKEFILE, rf"(?m)^{target}:")
+        for name, _, value in (variable.partition("=") for variable in variables):
+            self.assertRegex(MAKEFILE, rf"(?m)^{name} \?=")
+            if (target, name) == ("run", "ARGS"):
+                Options().parse(shlex.split(value))
 
     def check_curl(self, arguments: list[str]) -> None:
         self.assertEqual(arguments[:2], ["--unix-socket", Config().unix])
@@ -107,12 +109,15 @@ class CommandTests(SynchronousTestCase):
     def check_php(self, arguments: list[str]) -> None:
         self.assertTrue((ROOT / arguments[0]).is_file(), arguments)
 
+    def check_python3(self, arguments: list[str]) -> None:
+        self.assertEqual(arguments[:2], ["-m", "venv"])
+
     def check_pip(self, arguments: list[str]) -> None:
         self.assertEqual(arguments, ["install", "."])
 
     def check_twistd(self, arguments: list[str]) -> None:
-        if arguments[:2] == ["-n", "fastcar"]:
-            Options().parse(arguments[2:])
+        if arguments[:3] == ["-n", "--pidfile=", "fastcar"]:
+            Options().parse(arguments[3:])
         else:
             self.assertEqual(arguments[0], "-ny")
             self.assertTrue((ROOT / arguments[1]).is_file(), arguments)
@@ -122,7 +127,7 @@ class CommandTests(SynchronousTestCase):
         found = list(commands(README))
         self.assertTrue(found)
         for program, *arguments in found:
-            getattr(self, f"check_{program}")(arguments)
+            getattr(self, f"check_{os.path.basename(program)}")(arguments)
 
     def test_unit(self) -> None:
         """The systemd unit starts twistd with options that it and fastcar have."""

@@ -6,6 +6,7 @@ declare(strict_types=1);
 
 use Symfony\Component\HttpClient\CurlHttpClient;
 use Symfony\Component\HttpClient\DecoratorTrait;
+use Symfony\Component\HttpClient\Exception\TransportException;
 use Symfony\Contracts\HttpClient\HttpClientInterface;
 use Symfony\Contracts\HttpClient\ResponseInterface;
 
@@ -29,6 +30,10 @@ final class FastcarHttpClient implements HttpClientInterface
 
     public function request(string $method, string $url, array $options = []): ResponseInterface
     {
+        // Symfony would take it for a network interface, and look the name of the origin up.
+        if (!file_exists($this->socket)) {
+            throw new TransportException("There is no socket {$this->socket}; is fastcar running?");
+        }
         $forced = [
             'bindto' => $this->socket, // what Symfony takes for CURLOPT_UNIX_SOCKET_PATH
             'cafile' => $this->ca,

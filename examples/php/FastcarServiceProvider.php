@@ -3,7 +3,8 @@
 // Laravel service provider: everything sent with the Http facade, or with an injected
 // Illuminate\Http\Client\Factory, goes through fastcar. Copy it to app/Providers and
 // FastcarMiddleware.php to app/Http, give both their namespaces, and list the provider in
-// bootstrap/providers.php (Laravel 10 and older: in config/app.php).
+// bootstrap/providers.php (Laravel 10 and older: in config/app.php). It has no settings, but for
+// two environment variables.
 
 declare(strict_types=1);
 

@@ -11,8 +11,7 @@
 declare(strict_types=1);
 
 $url = $argv[1] ?? 'https://www.example.com/';
-$socket = getenv('FASTCAR_HTTPS_SOCKET') ?: '/tmp/fastcar-https.sock';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem'; // fastcar tells its path when it starts
+['httpsSocket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 $handle = curl_init(preg_replace('/^https:/i', 'http:', $url));
 curl_setopt_array($handle, [

@@ -12,19 +12,6 @@
 
 declare(strict_types=1);
 
-/** Where fastcar keeps its CA unless --ca-dir says otherwise. */
-function default_ca_file(): string
-{
-    if (function_exists('posix_geteuid') && posix_geteuid() === 0) {
-        return '/var/lib/fastcar/ca.pem';
-    }
-    $state = (string) getenv('XDG_STATE_HOME');
-    if (strpos($state, '/') !== 0) {
-        $state = getenv('HOME') . '/.local/state';
-    }
-    return "$state/fastcar/ca.pem";
-}
-
 function fail(string $message): void
 {
     fwrite(STDERR, $message . "\n");
@@ -32,8 +19,7 @@ function fail(string $message): void
 }
 
 $url = $argv[1] ?? 'https://www.example.com/';
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
-$ca = getenv('FASTCAR_CA') ?: default_ca_file();
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 if (!extension_loaded('curl')) {
     fail('PHP has no curl extension; on Debian and Ubuntu: apt-get install php-curl');

@@ -14,8 +14,7 @@ use GuzzleHttp\HandlerStack;
 require 'GuzzleHttp/autoload.php'; // Debian's php-guzzlehttp-guzzle; else vendor/autoload.php
 require __DIR__ . '/FastcarMiddleware.php';
 
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 $httpsSocket = getenv('FASTCAR_HTTPS_SOCKET') ?: null;
 
 $stack = HandlerStack::create();

@@ -19,6 +19,11 @@ require 'Illuminate/Http/autoload.php';
 require __DIR__ . '/FastcarMiddleware.php';
 require __DIR__ . '/FastcarServiceProvider.php';
 
+// An application has these in its environment.
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
+putenv("FASTCAR_SOCKET=$socket");
+putenv("FASTCAR_CA=$ca");
+
 $app = new Container();
 Facade::setFacadeApplication($app);
 (new FastcarServiceProvider($app))->register();

@@ -7,9 +7,13 @@
 
 declare(strict_types=1);
 
+if (count($argv) < 3) {
+    fwrite(STDERR, "usage: php $argv[0] WSDL OPERATION [ARGUMENT...]\n");
+    exit(2);
+}
 [, $wsdl, $operation] = $argv;
-$proxy = parse_url(getenv('FASTCAR_PROXY') ?: 'tcp://127.0.0.1:3128');
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['proxy' => $proxy, 'ca' => $ca] = require __DIR__ . '/settings.php';
+$proxy = parse_url($proxy);
 
 $client = new SoapClient($wsdl, [
     'proxy_host' => $proxy['host'],

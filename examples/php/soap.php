@@ -8,9 +8,12 @@ declare(strict_types=1);
 
 require __DIR__ . '/FastcarSoapClient.php';
 
+if (count($argv) < 3) {
+    fwrite(STDERR, "usage: php $argv[0] WSDL OPERATION [ARGUMENT...]\n");
+    exit(2);
+}
 [, $wsdl, $operation] = $argv;
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 $client = new FastcarSoapClient($socket, $ca, $wsdl);
 

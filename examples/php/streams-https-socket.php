@@ -9,7 +9,7 @@
 
 declare(strict_types=1);
 
-$socket = getenv('FASTCAR_HTTPS_SOCKET') ?: '/tmp/fastcar-https.sock';
+['httpsSocket' => $socket] = require __DIR__ . '/settings.php';
 
 $context = stream_context_create(['http' => [
     'proxy' => "unix://$socket",

@@ -10,8 +10,7 @@
 
 declare(strict_types=1);
 
-$proxy = getenv('FASTCAR_PROXY') ?: 'tcp://127.0.0.1:3128';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['proxy' => $proxy, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 // From here on file_get_contents(), fopen(), copy() and the like go through fastcar.
 stream_context_set_default([

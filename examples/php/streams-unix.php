@@ -8,7 +8,7 @@
 
 declare(strict_types=1);
 
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
+['socket' => $socket] = require __DIR__ . '/settings.php';
 
 // From here on file_get_contents(), fopen(), copy() and the like go through fastcar.
 stream_context_set_default([

@@ -11,8 +11,7 @@ use Symfony\Component\HttpClient\HttpClient;
 // Debian's php-symfony-http-client; else vendor/autoload.php
 require 'Symfony/Component/HttpClient/autoload.php';
 
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 $client = HttpClient::create(['proxy' => "socks5h://localhost$socket", 'cafile' => $ca]);
 

@@ -10,8 +10,7 @@ declare(strict_types=1);
 require 'Symfony/Component/HttpClient/autoload.php';
 require __DIR__ . '/FastcarHttpClient.php';
 
-$socket = getenv('FASTCAR_SOCKET') ?: '/tmp/fastcar.sock';
-$ca = getenv('FASTCAR_CA') ?: '/var/lib/fastcar/ca.pem';
+['socket' => $socket, 'ca' => $ca] = require __DIR__ . '/settings.php';
 
 $client = new FastcarHttpClient($socket, $ca);
 
