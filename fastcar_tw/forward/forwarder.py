@@ -121,7 +121,6 @@ class Forwarder:
         """
         End every client connection at once.
         """
-        self._drained = None
         for client in list(self.clients):
             client.abort()
 

@@ -153,7 +153,7 @@ class ForwardService(Service):
         drained = self.forwarder.drain()
         if self.forwarder.clients:
             self.log.info(
-                "stopping: {count} client connections get up to {seconds:g} s",
+                "stopping; client connections that get up to {seconds:g} s: {count}",
                 count=len(self.forwarder.clients),
                 seconds=self._config.drain_timeout,
             )
@@ -164,17 +164,14 @@ class ForwardService(Service):
         """
         Break off what L{stopService} still waits for.
         """
-        for client in list(self.forwarder.clients):
-            client.abort()
+        count = len(self.forwarder.clients)
+        if count:
+            self.log.warn("stopping; client connections broken off: {count}", count=count)
+        self.forwarder.abort()
 
     def _finish(self, _: object) -> Deferred[None]:
         self.forwarder.deadlines.stop()
-        if self.forwarder.clients:
-            self.log.warn(
-                "stopping: {count} client connections are broken off",
-                count=len(self.forwarder.clients),
-            )
-        self.forwarder.abort()
+        self.hurry()
         # Idle connections take leave of their origins, which hardly takes time; no more is given.
         closed = self._pool.closeCachedConnections()
         closed.addTimeout(GOODBYE_TIMEOUT, self._reactor, lambda *_: None)

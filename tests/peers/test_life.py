@@ -186,18 +186,19 @@ class StopTests(PeersTestCase):
         with contextlib.suppress(ConnectionError):
             self.assertEqual(client.read_to_end(), b"")
         self.assertEqual(fastcar.wait(), ENDED)
-        self.assertIn("stopping: 1 client connections are broken off", fastcar.output)
+        self.assertIn("stopping; client connections broken off: 1", fastcar.output)
 
     def test_again(self) -> None:
         """A second signal ends the waiting, whichever of the two it is."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            fastcar, client, _ = self.under_way("--drain-timeout", str(10 * LIMIT))
+            fastcar, client, _ = self.under_way("--drain-timeout", "200")
             fastcar.send_signal(signal.SIGTERM)
-            fastcar.wait_for("stopping: 1 client connections get up to")
+            fastcar.wait_for("stopping; client connections that get up to 200 s: 1")
             fastcar.send_signal(number)
             with contextlib.suppress(ConnectionError):
                 self.assertEqual(client.read_to_end(), b"")
             self.assertEqual(fastcar.wait(), ENDED)
+            self.assertIn("stopping; client connections broken off: 1", fastcar.output)
 
     def test_replaced_socket(self) -> None:
         """A socket file that is another's by now stays."""
