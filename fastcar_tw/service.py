@@ -62,7 +62,11 @@ class CommandLineService(MultiService):
 
         @return: fires when all services have stopped.
         """
-        before = {number: signal.signal(number, self._hurry) for number in _STOP_SIGNALS}
+        before = {
+            number: signal.signal(number, self._hurry)
+            for number in _STOP_SIGNALS
+            if signal.getsignal(number) != signal.SIG_IGN  # as for what a shell runs behind itself
+        }
         stopped: Deferred[Any] = super().stopService()
         return stopped.addBoth(_restore_signals, before)
 
