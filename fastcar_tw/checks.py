@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fastcar_tw.downstream import socketfile
-from fastcar_tw.downstream.listeners import ListenerError, parse_listener
+from fastcar_tw.downstream.listeners import Listener, ListenerError, parse_listener
 from fastcar_tw.http.grammar import TOKEN
 from fastcar_tw.names.overrides import OverrideError, parse_resolve
 from fastcar_tw.routes.allowed_tunnels import AllowedTunnelError, parse_allowed_tunnel
@@ -306,10 +306,9 @@ def check_listeners(
 
     @raise ConfigError: if not.
     """
-    taken = {unix}
-    if https_unix in taken:
+    if https_unix == unix:
         raise ConfigError("https_unix", https_unix, "another path than --unix has")
-    taken.add(https_unix or unix)
+    taken = {str(Listener(path)) for path in (unix, https_unix) if path is not None}
     for text in listen:
         listener = parse_listener(text)
         if not (allow_remote or listener.is_local):
@@ -320,9 +319,10 @@ def check_listeners(
                 "other machines could use everything this one can reach",
             )
         place = str(listener)
-        if listener.path in taken or (place in taken and listener.port):
+        any_port = not (listener.path or listener.port)
+        if place in taken and not any_port:
             raise ConfigError("listen", text, "a place where nothing else listens")
-        taken.update((listener.path or place, place))
+        taken.add(place)
 
 
 def check_prewarm(

@@ -14,24 +14,22 @@ from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import GatewayError, MessageError
 from fastcar_tw.http.target import check_host
 from fastcar_tw.routes.socks5 import (
+    ADDRESS_NOT_SUPPORTED,
+    COMMAND_NOT_SUPPORTED,
     CONNECT,
+    CONNECTION_REFUSED,
+    GENERAL_FAILURE,
+    HOST_UNREACHABLE,
+    NETWORK_UNREACHABLE,
     NO_ACCEPTABLE_METHOD,
     NO_AUTHENTICATION,
+    NOT_ALLOWED,
     SUCCEEDED,
     VERSION,
     MessageFormatError,
     decode_message,
     encode_message,
 )
-
-#: Replies, RFC 1928 section 6.
-GENERAL_FAILURE = 1
-NOT_ALLOWED = 2
-NETWORK_UNREACHABLE = 3
-HOST_UNREACHABLE = 4
-CONNECTION_REFUSED = 5
-COMMAND_NOT_SUPPORTED = 7
-ADDRESS_NOT_SUPPORTED = 8
 
 #: The replies for RFC 9209 error types; any other is a general failure.
 _REPLIES = {

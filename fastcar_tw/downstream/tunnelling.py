@@ -163,7 +163,7 @@ class TunnelOpening(Stage):
 
     def _refuse(self, error: GatewayError) -> None:
         forwarder, wire = self._forwarder, self._wire
-        forwarder.failed(f"tunnel {self._target}", error, forwarder.now() - self._started)
+        forwarder.failed(f"tunnel {self._target}", error, self._started)
         self.pass_on(Farewell(forwarder, self._refused(error)))
         if self._input_ended and wire is not None:
             wire.loseConnection()

@@ -465,7 +465,7 @@ class Exchange:
         return connection
 
     def _fail(self, error: FastcarError) -> None:
-        self._forwarder.failed(self._what(), error, self._forwarder.now() - self._started)
+        self._forwarder.failed(self._what(), error, self._started)
         if self.pinned:
             self.persist = False
         if self.responded:

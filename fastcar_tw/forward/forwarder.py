@@ -224,14 +224,14 @@ class Forwarder:
         @param what: as in L{failed}.
         @param started: when it was asked for.
         """
-        self.failed(what, stall_error(), self.now() - started)
+        self.failed(what, stall_error(), started)
 
-    def failed(self, what: str, error: FastcarError, elapsed: float) -> None:
+    def failed(self, what: str, error: FastcarError, started: float) -> None:
         """
         Log a failed exchange.
 
         @param what: method and origin, or C{tunnel} and origin.
-        @param elapsed: seconds since its request head.
+        @param started: when its request head had come.
         """
         self.log.warn(
             "{what}: {error} ({status}): {text} after {elapsed:.3f} s",
@@ -239,7 +239,7 @@ class Forwarder:
             error=error.proxy_status,
             status=error.status,
             text=error.text,
-            elapsed=elapsed,
+            elapsed=self.now() - started,
         )
 
 

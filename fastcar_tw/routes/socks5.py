@@ -21,6 +21,14 @@ NO_ACCEPTABLE_METHOD = 0xFF
 CONNECT = 1
 #: Replies, section 6.
 SUCCEEDED = 0
+GENERAL_FAILURE = 1
+NOT_ALLOWED = 2
+NETWORK_UNREACHABLE = 3
+HOST_UNREACHABLE = 4
+CONNECTION_REFUSED = 5
+TTL_EXPIRED = 6
+COMMAND_NOT_SUPPORTED = 7
+ADDRESS_NOT_SUPPORTED = 8
 #: Version of the sub-negotiation, RFC 1929 section 2.
 _AUTH_VERSION = 1
 
@@ -29,14 +37,18 @@ _SIZES = {_IPV4: 4, _IPV6: 16}
 
 #: Words, RFC 9209 error type, and whether another address may fare better.
 _REFUSALS = {
-    1: ("reports a general failure", "destination_unavailable", True),
-    2: ("does not allow the connection", "http_request_denied", True),
-    3: ("cannot reach the network", "destination_ip_unroutable", True),
-    4: ("cannot reach the host", "destination_ip_unroutable", True),
-    5: ("reports: connection refused", "connection_refused", True),
-    6: ("reports: TTL expired", "connection_timeout", True),
-    7: ("does not support CONNECT", "proxy_configuration_error", False),
-    8: ("does not support this type of address", "proxy_configuration_error", True),
+    GENERAL_FAILURE: ("reports a general failure", "destination_unavailable", True),
+    NOT_ALLOWED: ("does not allow the connection", "http_request_denied", True),
+    NETWORK_UNREACHABLE: ("cannot reach the network", "destination_ip_unroutable", True),
+    HOST_UNREACHABLE: ("cannot reach the host", "destination_ip_unroutable", True),
+    CONNECTION_REFUSED: ("reports: connection refused", "connection_refused", True),
+    TTL_EXPIRED: ("reports: TTL expired", "connection_timeout", True),
+    COMMAND_NOT_SUPPORTED: ("does not support CONNECT", "proxy_configuration_error", False),
+    ADDRESS_NOT_SUPPORTED: (
+        "does not support this type of address",
+        "proxy_configuration_error",
+        True,
+    ),
 }
 
 

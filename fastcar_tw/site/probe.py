@@ -218,6 +218,6 @@ class Probe(UpstreamExchange):
         forwarder = self._forwarder
         what = f"probe of {self._target.origin}"
         if error is not None:
-            forwarder.failed(what, error, forwarder.now() - self._started)
+            forwarder.failed(what, error, self._started)
         elif forwarder.config.verbose:
             forwarder.succeeded(what, self._report["status"], self._started)

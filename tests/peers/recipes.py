@@ -131,11 +131,17 @@ class RecipeTestCase(PeersTestCase):
             (done.returncode, done.stdout, done.stderr), (0, body * len(urls), ""), done
         )
 
-    def assert_shares(self, scheme: str, **environ: str) -> None:
+    def redirecting(self, target: RawOrigin, scheme: str) -> RawOrigin:
+        """An origin that sends everybody on to another one."""
+        location = local(target).encode()
+        response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
+        return self.origin(answering(response), scheme)
+
+    def assert_shares(self, scheme: str, processes: int = PROCESSES, requests: int = 1) -> None:
         """Processes after each other open one connection to the origin."""
         origin = self.texts(scheme)
-        for _ in range(PROCESSES):
-            self.assert_fetches(local(origin), **environ)
+        for _ in range(processes):
+            self.assert_fetches(*[local(origin)] * requests)
         self.assertEqual(origin.accepted, 1)
 
     def assert_fails(self, origin: RawOrigin, **environ: str) -> None:

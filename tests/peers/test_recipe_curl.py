@@ -45,9 +45,7 @@ class HTTPSSocketTests(recipes.HTTPS):
     def test_redirect(self) -> None:
         """A redirect to https:// is followed on the same socket, verified."""
         target = self.texts("https")
-        location = local(target).encode()
-        response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
-        origin = self.origin(answering(response), "https")
+        origin = self.redirecting(target, "https")
         self.assert_fetches(local(origin))
         done = self.cook(local(origin), FASTCAR_CA=self.shared.authority.file)
         self.assertIn("certificate", done.stderr)
@@ -95,10 +93,7 @@ class AllProxyTests(recipes.HTTP, recipes.LocalTLS):
 
     def test_fifty_requests(self) -> None:
         """Fifty requests in ten processes, each in a tunnel of its own, share a connection."""
-        origin = self.texts("https")
-        for _ in range(10):
-            self.assert_fetches(*[local(origin)] * 5)
-        self.assertEqual(origin.accepted, 1)
+        self.assert_shares("https", processes=10, requests=5)
 
     def test_address(self) -> None:
         """An address in the URL is as good as a name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.peers import recipes
 from tests.peers.openings import local
 from tests.peers.processes import require
-from tests.peers.sockets import answering
 
 
 class StreamsCase(recipes.RecipeTestCase):
@@ -51,17 +50,12 @@ class TCPTests(StreamsCase, recipes.HTTP, recipes.LocalTLS):
 
     def test_fifty_requests(self) -> None:
         """Fifty requests in ten processes, each in a tunnel of its own, share a connection."""
-        origin = self.texts("https")
-        for _ in range(10):
-            self.assert_fetches(*[local(origin)] * 5)
-        self.assertEqual(origin.accepted, 1)
+        self.assert_shares("https", processes=10, requests=5)
 
     def test_redirect(self) -> None:
         """PHP follows a redirect from http:// to https:// through fastcar."""
         target = self.texts("https")
-        location = local(target).encode()
-        response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
-        origin = self.origin(answering(response), "http")
+        origin = self.redirecting(target, "http")
         for _ in range(2):
             self.assert_fetches(local(origin))
         self.assertEqual((origin.accepted, target.accepted), (1, 1))

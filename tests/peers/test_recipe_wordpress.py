@@ -8,7 +8,6 @@ from unittest import SkipTest
 
 from tests.peers import recipes
 from tests.peers.openings import local
-from tests.peers.sockets import answering
 
 _LOADER = os.path.join(os.path.dirname(__file__), "wordpress.php")
 
@@ -31,9 +30,7 @@ class WordPressTests(recipes.HTTP, recipes.LocalTLS):
     def test_redirect(self) -> None:
         """WordPress follows redirects itself, each through fastcar."""
         target = self.texts("https")
-        location = local(target).encode()
-        response = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
-        origin = self.origin(answering(response), "http")
+        origin = self.redirecting(target, "http")
         for _ in range(2):
             self.assert_fetches(local(origin))
         self.assertEqual((origin.accepted, target.accepted), (1, 1))
