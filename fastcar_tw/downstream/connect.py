@@ -4,14 +4,16 @@ The server's side of CONNECT (RFC 9110 section 9.3.6), and what is asked for ins
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.tunnelling import enter_tunnel
-from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import GatewayError, MessageError, error_response
 from fastcar_tw.http.head import RequestHead
 from fastcar_tw.http.target import Origin, parse_connect_target
+
+if TYPE_CHECKING:
+    from fastcar_tw.forward.forwarder import Forwarder
 
 #: The answer when it is granted.  Nothing may follow its head but the tunnel.
 _GRANTED = b"HTTP/1.1 200 Connection established\r\n\r\n"

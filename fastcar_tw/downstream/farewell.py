@@ -7,8 +7,8 @@ from __future__ import annotations
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from zope.interface import implementer
 
+from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.stage import Stage
-from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.wire import Wire
 
 
@@ -21,8 +21,8 @@ class Farewell(Stage):
 
     __slots__ = ("_answer",)
 
-    def __init__(self, forwarder: Forwarder, answer: bytes) -> None:
-        super().__init__(forwarder, forwarder.client_deadline())
+    def __init__(self, clients: Clients, answer: bytes) -> None:
+        super().__init__(clients, clients.client_deadline())
         self._answer = answer
 
     def makeConnection(self, transport: Wire) -> None:

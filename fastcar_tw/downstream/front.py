@@ -15,7 +15,7 @@ from fastcar_tw.downstream.http1 import DownstreamConnection
 from fastcar_tw.downstream.socks5 import SOCKS5Opening
 from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.downstream.tls_server import TLSServerLayer
-from fastcar_tw.downstream.tunnelling import not_http, silent_tunnel
+from fastcar_tw.downstream.tunnel_errors import not_http, silent_tunnel
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.routes.socks5 import VERSION as SOCKS5
@@ -37,13 +37,14 @@ class Front(Stage):
     whose parser answers what is neither.
     """
 
-    __slots__ = ("_entrance", "_granted")
+    __slots__ = ("_entrance", "_forwarder", "_granted")
 
     def __init__(self, forwarder: Forwarder, entrance: Entrance, granted: bytes = b"") -> None:
         """
         @param granted: what tells the client that its tunnel is open.
         """
         super().__init__(forwarder, forwarder.client_deadline())
+        self._forwarder = forwarder
         self._entrance = entrance
         self._granted = granted
 

@@ -16,19 +16,16 @@ own wire, once and for all; when the client does not read, the exchange is told.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from fastcar_tw.downstream.connect import answer_connect, check_destination
+from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.exchange import DownstreamExchange
-from fastcar_tw.downstream.tunnelling import not_http
-from fastcar_tw.forward.exchange import Exchange
-from fastcar_tw.forward.forwarder import Forwarder
-from fastcar_tw.forward.local import answer_locally
+from fastcar_tw.downstream.tunnel_errors import not_http
 from fastcar_tw.http.body import BodyReader, request_body_reader
 from fastcar_tw.http.errors import FastcarError, MessageError, error_response
 from fastcar_tw.http.grammar import REQUEST_LINE
@@ -37,9 +34,6 @@ from fastcar_tw.http.head import (
     find_head_end,
     parse_request_head,
 )
-from fastcar_tw.http.target import Origin
-from fastcar_tw.site.exchange import SITE_NAMES, SiteExchange
-from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.wire import Wire, hung_up
 
 #: Bytes of pipelined requests held while one is being answered; then the client has to wait.
@@ -50,23 +44,32 @@ CR = 0x0D
 _Receive = Callable[[bytes], None]
 
 
+class Companion(Protocol):
+    """
+    Something that lasts as long as a client connection speaks HTTP.
+    """
+
+    def client_ended(self) -> None:
+        """
+        It does no more.
+        """
+
+
 @implementer(IHalfCloseableProtocol, IPushProducer)
 class DownstreamConnection:
     """
     A client connection.
 
     @ivar entrance: how the client has come in.
-    @ivar pinned: an idle upstream connection that this client has authenticated and nobody else may
-        use; when it ends, so does this one.
+    @ivar companion: what an exchange has left here for those that follow, if anything.
     @ivar deadline: seconds; what passes with it depends on the state, see L{expired}.
     """
 
     __slots__ = (
         "_buffer",
+        "_clients",
         "_closing",
-        "_destination",
         "_exchange",
-        "_forwarder",
         "_full",
         "_head_begun",
         "_input_ended",
@@ -74,36 +77,24 @@ class DownstreamConnection:
         "_looking",
         "_out",
         "_paused",
-        "_pinned_origin",
-        "_pinned_until",
         "_reader",
         "_receive",
-        "_scheme",
         "_searched",
-        "_secure",
         "_sent",
         "_wire",
+        "companion",
         "deadline",
         "entrance",
-        "pinned",
     )
 
-    def __init__(self, forwarder: Forwarder, entrance: Entrance, deadline: float) -> None:
+    def __init__(self, clients: Clients, entrance: Entrance, deadline: float) -> None:
         """
         @param deadline: for the first request head.
         """
         self.deadline = deadline
         self.entrance = entrance
-        self.pinned: UpstreamConnection | None = None
-        self._pinned_origin: Origin | None = None
-        self._pinned_until = 0.0
-        self._forwarder = forwarder
-        self._scheme = entrance.scheme
-        self._secure = entrance.secure
-        # Where all requests go, whatever they say.
-        self._destination: Origin | None = None
-        if entrance.target is not None:
-            self._destination = forwarder.tunnel_origin(entrance)
+        self.companion: Companion | None = None
+        self._clients = clients
         self._wire: Wire | None = None
         self._exchange: DownstreamExchange | None = None
         self._receive: _Receive = self._receive_head
@@ -125,7 +116,7 @@ class DownstreamConnection:
     def makeConnection(self, transport: Wire) -> None:
         self._wire = transport
         transport.registerProducer(self, True)
-        self._forwarder.watch(self)
+        self._clients.watch(self)
 
     def dataReceived(self, data: bytes) -> None:
         self._receive(data)
@@ -136,14 +127,14 @@ class DownstreamConnection:
         exchange = self._exchange
         if self._wire is None or (exchange is None and self._held()):
             return
-        if exchange is None or not exchange.request_complete or hung_up(self._wire):
+        if exchange is None or not exchange.request_complete or self._has_left(self._wire):
             self._lose(abort=exchange is not None)
 
     def writeConnectionLost(self) -> None:
         pass
 
     def connectionLost(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
+        self._clients.unwatch(self)
         self._wire = None
         self._closing = True
         # A bound method in an attribute is a reference cycle.
@@ -151,7 +142,7 @@ class DownstreamConnection:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.downstream_lost()
-        self._let_go_of_pinned()
+        self._end_companion()
 
     # Back-pressure: the client does not read.
 
@@ -172,47 +163,6 @@ class DownstreamConnection:
         pass
 
     # From the exchange.
-
-    def keep(self, connection: UpstreamConnection, origin: Origin) -> None:
-        """
-        Pin an upstream connection to this one, in place of any other.
-
-        @param origin: whom it has been authenticated to; itself it may lead to a proxy.
-        """
-        previous, self.pinned = self.pinned, connection
-        self._pinned_origin = origin
-        self._pinned_until = self._forwarder.now() + connection.idle_limit
-        connection.keeper = self
-        if previous is not None:
-            previous.keeper = None
-            previous.close()
-
-    def take_pinned(self, origin: Origin, next_hop: Origin) -> UpstreamConnection | None:
-        """
-        The pinned connection, if it is to this origin and leads to this next hop.
-
-        When it has ended without our being told, this connection ends too, unanswered: as the
-        origin would have done to a client of its own, which then begins anew.
-        """
-        connection = self.pinned
-        if connection is None or (self._pinned_origin, connection.origin) != (origin, next_hop):
-            return None
-        if self._forwarder.now() < self._pinned_until and not connection.is_stale():
-            self.pinned = connection.keeper = None
-            return connection
-        self._forwarder.log.info(
-            "the connection to {origin} that a client has authenticated is over: so is its own",
-            origin=str(origin),
-        )
-        self._lose(abort=False)
-        return None
-
-    def pinned_ended(self) -> None:
-        """
-        The pinned connection has ended: its client is no longer who it was.
-        """
-        self.pinned = None
-        self.drain()
 
     def is_gone(self) -> bool:
         """
@@ -285,13 +235,13 @@ class DownstreamConnection:
         self._buffer.clear()
         self._closing = True
         self._receive = _ignore
-        self._let_go_of_pinned()
+        self._end_companion()
         wire.unregisterProducer()
         if self._paused:
             wire.resumeProducing()
         wire.protocol = successor
         successor.makeConnection(wire)
-        self._forwarder.unwatch(self)
+        self._clients.unwatch(self)
         if early:
             successor.dataReceived(early)
         if self._input_ended:
@@ -311,7 +261,7 @@ class DownstreamConnection:
         elif not persist or (self._input_ended and not self._buffer):
             self._lose(abort=False)
         else:
-            self.deadline = self._forwarder.keepalive_deadline()
+            self.deadline = self._clients.keepalive_deadline()
             self._head_begun = self._line_judged = False
             if self._full:
                 # Nothing more is done for a client that does not read.
@@ -332,6 +282,12 @@ class DownstreamConnection:
         self.queue(error_response(error, head_only=exchange.head_only, close=not exchange.persist))
         self.response_done(exchange.persist)
 
+    def close(self) -> None:
+        """
+        End the connection without a word, as soon as what was written before is sent.
+        """
+        self._lose(abort=False)
+
     def abort(self) -> None:
         """
         Break the connection off, so that what was sent cannot be taken for a whole response.
@@ -349,7 +305,7 @@ class DownstreamConnection:
         elif (self._closing or self._full) and self._sent != self.sent():
             # It still reads what was written before.
             self._sent = self.sent()
-            self.deadline = self._forwarder.stall_deadline()
+            self.deadline = self._clients.stall_deadline()
         elif self._closing or self._full or not self._buffer:
             self._lose(abort=self._closing or self._full)
         else:
@@ -381,6 +337,12 @@ class DownstreamConnection:
         self._begin_head()
         self._next_request()
 
+    def _has_left(self, wire: Wire) -> bool:
+        """
+        Whether a client that will send no more does not wait for its response either.
+        """
+        return not self._clients.may_half_close or hung_up(wire)
+
     def _held(self) -> bool:
         """
         Whether there may be requests that are served when the client reads again.
@@ -393,7 +355,7 @@ class DownstreamConnection:
         """
         if not self._head_begun:
             self._head_begun = True
-            self.deadline = self._forwarder.client_deadline()
+            self.deadline = self._clients.client_deadline()
 
     def _next_request(self) -> None:
         """
@@ -452,32 +414,17 @@ class DownstreamConnection:
             return 0
 
     def _begin(self, data: bytes, end: int) -> None:
-        forwarder = self._forwarder
         try:
             request = parse_request_head(data, end)
             if request.method == b"CONNECT":
-                tunnel = answer_connect(forwarder, self.entrance, request)
+                tunnel = self._clients.tunnel(self.entrance, request)
                 self._buffer += data[end:]
                 self.hand_over(tunnel)
                 return
-            scheme = self._scheme if self._secure else request.scheme or self._scheme
-            origin = forwarder.origin(scheme, request.host)
-            if self._destination is not None:
-                if request.scheme is not None:
-                    check_destination(origin, self._destination)
-                origin = self._destination
-            local = answer_locally(request)
+            exchange = self._clients.exchange(self, request)
         except MessageError as error:
             self._refuse(error, data)
             return
-        if local is not None:
-            self._answer(local)
-            return
-        exchange: DownstreamExchange
-        if origin.host in SITE_NAMES:
-            exchange = SiteExchange(forwarder, self, request)
-        else:
-            exchange = Exchange(forwarder, self, request, origin)
         self._exchange = exchange
         reader = self._reader = request_body_reader(request)
         rest = data[end:]
@@ -527,11 +474,10 @@ class DownstreamConnection:
 
     # Ending.
 
-    def _let_go_of_pinned(self) -> None:
-        pinned, self.pinned = self.pinned, None
-        if pinned is not None:
-            pinned.keeper = None
-            pinned.close()
+    def _end_companion(self) -> None:
+        companion, self.companion = self.companion, None
+        if companion is not None:
+            companion.client_ended()
 
     def _answer(self, response: bytes) -> None:
         """
@@ -552,7 +498,7 @@ class DownstreamConnection:
         if head and target is not None and error.status == 400 and not REQUEST_LINE.match(head):
             error = not_http(target)
         exchange, self._exchange = self._exchange, None
-        self._forwarder.refused(error)
+        self._clients.refused(error)
         if exchange is not None:
             begun = exchange.responded
             head_only = exchange.head_only
@@ -575,7 +521,7 @@ class DownstreamConnection:
         self._closing = True
         self._receive = _ignore
         self._buffer.clear()
-        self.deadline = self._forwarder.client_deadline()
+        self.deadline = self._clients.client_deadline()
         self._sent = self.sent()
         self.resume_reading()
         self._wire.loseWriteConnection()
@@ -589,7 +535,7 @@ class DownstreamConnection:
             exchange.downstream_lost()
         self._closing = True
         self._receive = _ignore
-        self.deadline = self._forwarder.client_deadline()
+        self.deadline = self._clients.client_deadline()
         wire.unregisterProducer()
         if abort:
             wire.abortConnection()

@@ -147,10 +147,11 @@ class SOCKS5Opening(Stage):
     Answers a client until it has its tunnel.
     """
 
-    __slots__ = ("_entrance", "_server")
+    __slots__ = ("_entrance", "_forwarder", "_server")
 
     def __init__(self, forwarder: Forwarder, entrance: Entrance, deadline: float) -> None:
         super().__init__(forwarder, deadline)
+        self._forwarder = forwarder
         self._entrance = entrance
         self._server = SOCKS5Server()
 

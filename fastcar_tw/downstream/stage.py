@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.python.failure import Failure
 
-from fastcar_tw.forward.forwarder import Forwarder
+from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.wire import Wire
 
 
@@ -20,16 +20,16 @@ class Stage:
     @ivar deadline: until when it has to be over.
     """
 
-    __slots__ = ("_forwarder", "_wire", "deadline")
+    __slots__ = ("_clients", "_wire", "deadline")
 
-    def __init__(self, forwarder: Forwarder, deadline: float) -> None:
+    def __init__(self, clients: Clients, deadline: float) -> None:
         self.deadline = deadline
-        self._forwarder = forwarder
+        self._clients = clients
         self._wire: Wire | None = None
 
     def makeConnection(self, transport: Wire) -> None:
         self._wire = transport
-        self._forwarder.watch(self)
+        self._clients.watch(self)
 
     def pass_on(self, successor: Any, early: bytes = b"") -> None:
         """
@@ -42,12 +42,12 @@ class Stage:
             wire.protocol = successor
             successor.makeConnection(wire)
             # Not before: a client that nobody watches is one that has gone.
-            self._forwarder.unwatch(self)
+            self._clients.unwatch(self)
             if early:
                 successor.dataReceived(early)
 
     def connectionLost(self, reason: Failure) -> None:
-        self._forwarder.unwatch(self)
+        self._clients.unwatch(self)
         self._wire = None
 
     def expired(self) -> None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from twisted.python.failure import Failure
 
+from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.http1 import DownstreamConnection
-from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.server_contexts import server_name
@@ -22,37 +22,37 @@ class TLSServerLayer(TLSLayer):
     @ivar deadline: until when the handshake has to be.
     """
 
-    __slots__ = ("_entrance", "_forwarder", "deadline")
+    __slots__ = ("_clients", "_entrance", "deadline")
 
     def __init__(
-        self, forwarder: Forwarder, entrance: Entrance, machine: TLSMachine, deadline: float
+        self, clients: Clients, entrance: Entrance, machine: TLSMachine, deadline: float
     ) -> None:
         super().__init__(machine)
-        self._forwarder = forwarder
+        self._clients = clients
         self._entrance = entrance
         self.deadline = deadline
 
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
-        self._forwarder.watch(self)
+        self._clients.watch(self)
 
     def handshaken(self) -> None:
-        forwarder = self._forwarder
+        clients = self._clients
         connection = self.machine.connection
         inside = self._entrance.inside_tls(
             connection.get_protocol_version_name(), server_name(connection)
         )
-        self.protocol = DownstreamConnection(forwarder, inside, forwarder.client_deadline())
+        self.protocol = DownstreamConnection(clients, inside, clients.client_deadline())
         self.protocol.makeConnection(self)
-        forwarder.unwatch(self)
+        clients.unwatch(self)
 
     def failed(self, reason: Failure) -> None:
         # Still watched: in a tunnel there may be more to send than the alert.
-        self._forwarder.client_failed(reason)
+        self._clients.client_failed(reason)
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
-        self._forwarder.unwatch(self)
+        self._clients.unwatch(self)
 
     def expired(self) -> None:
         """

@@ -6,7 +6,7 @@ or, where the operator allows it, one that nobody looks into.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
@@ -18,12 +18,13 @@ from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.stage import Stage
-from fastcar_tw.forward.forwarder import Forwarder
-from fastcar_tw.http.errors import GatewayError, MessageError
-from fastcar_tw.http.target import join_authority
+from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.site.exchange import SITE_NAMES
 from fastcar_tw.tunnel import Tunnel, TunnelEnd
 from fastcar_tw.wire import Wire, hung_up
+
+if TYPE_CHECKING:
+    from fastcar_tw.forward.forwarder import Forwarder
 
 #: Makes the answer for a tunnel that could not be opened.
 Refused = Callable[[GatewayError], bytes]
@@ -44,29 +45,6 @@ def enter_tunnel(forwarder: Forwarder, entrance: Entrance, granted: bytes, refus
     return Front(forwarder, entrance, granted)
 
 
-def not_http(target: tuple[str, int]) -> MessageError:
-    """
-    What there is to say of a tunnel in which is something else than what may be.
-    """
-    host, port = target
-    return MessageError(
-        f"the tunnel to {join_authority(host, port)} carries neither TLS nor HTTP; "
-        f"--tunnel {port} would let anything through"
-    )
-
-
-def silent_tunnel(target: tuple[str, int]) -> MessageError:
-    """
-    The same of one in which is nothing.
-    """
-    host, port = target
-    return MessageError(
-        f"nothing came through the tunnel to {join_authority(host, port)} in time; "
-        f"if its other side has to begin, --tunnel {port} lets it",
-        408,
-    )
-
-
 @implementer(IHalfCloseableProtocol)
 class TunnelOpening(Stage):
     """
@@ -77,6 +55,7 @@ class TunnelOpening(Stage):
     __slots__ = (
         "_connecting",
         "_early",
+        "_forwarder",
         "_granted",
         "_input_ended",
         "_refused",
@@ -89,6 +68,7 @@ class TunnelOpening(Stage):
         self, forwarder: Forwarder, target: tuple[str, int], granted: bytes, refused: Refused
     ) -> None:
         super().__init__(forwarder, NEVER)  # connecting has its own
+        self._forwarder = forwarder
         self._target = forwarder.relayed_origin(*target)
         self._granted = granted
         self._refused = refused

@@ -21,6 +21,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
+from fastcar_tw.forward.pinning import Pin
 from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import FastcarError, GatewayError, stall_error
@@ -127,20 +128,21 @@ class Exchange:
         The request's head, and what came with it, is there: get a connection.
         """
         self._downstream.deadline = NEVER  # the pool has one
-        if self._downstream.pinned is not None and self._start_pinned():
+        pin = self._downstream.companion
+        if isinstance(pin, Pin) and self._start_pinned(pin):
             return
         self._waiting = True
         self._forwarder.pool.acquire(self._next_hop, self)
         if self._waiting and not self.request_complete:
             self._downstream.pause_reading()
 
-    def _start_pinned(self) -> bool:
+    def _start_pinned(self, pin: Pin) -> bool:
         """
         Take the connection that the client has authenticated to this origin, if there is one.
 
         @return: whether that was all; if it has ended, so has the client's.
         """
-        connection = self._downstream.take_pinned(self.origin, self._next_hop)
+        connection = pin.take(self.origin, self._next_hop)
         if connection is not None:
             self.pinned = True
             self.connected(connection)
@@ -361,7 +363,7 @@ class Exchange:
         The response is complete, and the connection is for this client only.
         """
         self.pinned = False
-        self._downstream.keep(connection, self.origin)
+        Pin(self._forwarder, self._downstream, connection, self.origin)
 
     def flush_response(self) -> None:
         """

@@ -5,8 +5,54 @@ Requests that fastcar answers itself, because they may not be forwarded.
 from __future__ import annotations
 
 from email.utils import formatdate
+from typing import TYPE_CHECKING
 
+from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.http.head import RequestHead
+
+if TYPE_CHECKING:
+    from fastcar_tw.downstream.http1 import DownstreamConnection
+
+
+class LocalExchange(DownstreamExchange):
+    """
+    A request whose answer is known, and ends the connection; the request's rest is not looked at.
+    """
+
+    __slots__ = ("_downstream", "_response")
+
+    def __init__(
+        self, downstream: DownstreamConnection, request: RequestHead, response: bytes
+    ) -> None:
+        self.head_only = request.method == b"HEAD"
+        self.request_complete = False
+        self.responded = False
+        self.persist = False
+        self._downstream = downstream
+        self._response = response
+
+    def start(self) -> None:
+        """
+        The request's head is there: answer.
+        """
+        self.responded = True
+        self._downstream.queue(self._response)
+        self._downstream.response_done(persist=False)
+
+    def request_end(self, trailers: bytes) -> None:
+        """
+        Nobody waits for that.
+        """
+
+    def downstream_lost(self) -> None:
+        """
+        The client has gone, which hurts nobody.
+        """
+
+    def expired(self) -> None:
+        """
+        There is no time in which it could.
+        """
 
 
 def answer_locally(request: RequestHead) -> bytes | None:
