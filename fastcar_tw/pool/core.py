@@ -111,12 +111,19 @@ class PoolCore(Generic[K, C, W]):
     """
 
     def __init__(
-        self, limits: PoolLimits, random_number: Callable[[], float] = random.random
+        self,
+        limits: PoolLimits,
+        random_number: Callable[[], float] = random.random,
+        *,
+        one_line: bool = False,
     ) -> None:
         """
         @param random_number: returns numbers from 0 to 1, for jitter.
+        @param one_line: all origins do the same, so a request may be given a connection to any,
+            wherever it stands; the limits must leave room for all connections of every origin.
         """
         self.limits = limits
+        self._one_line = one_line
         self._random = random_number
         self._lanes: dict[K, Lane[K, C, W]] = {}
         self._warm: list[Lane[K, C, W]] = []
@@ -187,12 +194,12 @@ class PoolCore(Generic[K, C, W]):
         A request wants no connection any more.  What is being opened for it will serve others.
         """
         lane = self._lanes.get(key)
-        if lane is None:
-            return
-        attempt = lane.owned.pop(waiter, None)
-        if attempt is not None:
-            attempt.waiter = None
-        self._leave_line(lane, waiter)
+        # In one line it may have been moved.
+        for lane in self._lanes.values() if self._one_line else () if lane is None else (lane,):
+            attempt = lane.owned.pop(waiter, None)
+            if attempt is not None:
+                attempt.waiter = None
+            self._leave_line(lane, waiter)
 
     def release(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
@@ -201,7 +208,7 @@ class PoolCore(Generic[K, C, W]):
         lane: Lane[K, C, W] | None = connection.lane
         if lane is None or connection.leaving:
             return _NONE  # it has ended since it was assigned
-        if lane.line or lane.fresh_queued or self._wanting:
+        if lane.line or lane.fresh_queued or self._wanting or (self._one_line and self._queue):
             decisions: list[Decision[W, C, K]] = []
             self._employ(lane, connection, now, decisions)
             self._settle(lane, now, decisions)
@@ -228,7 +235,7 @@ class PoolCore(Generic[K, C, W]):
             decisions.append(Assign(attempt.waiter, connection))
         elif lane.line:
             # Someone in line may count on this attempt, whoever else wants room.
-            self._serve_line(lane, connection, decisions)
+            self._serve(next(iter(lane.line.values())), connection, decisions)
         else:
             self._employ(lane, connection, now, decisions)
         self._settle(lane, now, decisions)
@@ -424,23 +431,34 @@ class PoolCore(Generic[K, C, W]):
         """
         Give a connection that has come free to whose turn it is.
         """
+        first = self._first_in_line(lane)
         if not self._may_serve(connection, now):
             self._close(connection, self._overdue(connection, now), decisions)
-        elif lane.line and not self._others_first(lane, now):
+        elif first is not None and not self._others_first(lane, now):
             lane.tally.reused += 1
             connection.fresh = False
-            self._serve_line(lane, connection, decisions)
-        elif lane.line or self._is_room_wanted():
+            self._serve(first, connection, decisions)
+        elif first is not None or self._is_room_wanted():
             self._close(connection, Retired.EVICTED, decisions)
         else:
             decisions += self._put(lane, connection, now)
 
-    def _serve_line(
-        self, lane: Lane[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
+    def _first_in_line(self, lane: Lane[K, C, W]) -> Place[K, C, W] | None:
+        """
+        Who is to have a connection that has come free.
+        """
+        first = next(iter(lane.line.values()), None)
+        if self._one_line:
+            other = next((place for place in self._queue.values() if not place.fresh), None)
+            if other is not None and (first is None or other.number < first.number):
+                return other
+        return first
+
+    def _serve(
+        self, place: Place[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
     ) -> None:
-        waiter = next(iter(lane.line))
-        self._leave_line(lane, waiter)
-        decisions.append(Assign(waiter, connection))
+        self._leave_line(place.lane, place.waiter)
+        decisions.append(Assign(place.waiter, connection))
 
     def _put(self, lane: Lane[K, C, W], connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
@@ -548,6 +566,8 @@ class PoolCore(Generic[K, C, W]):
         """
         if lane.queue_length:
             self._refuse_hopeless(lane, now, decisions)
+        if self._one_line and self._queue:
+            self._draw(lane, now)
         self._recount(lane, now)
         self._list(lane)
         while self._total < self.limits.max_connections:
@@ -560,6 +580,22 @@ class PoolCore(Generic[K, C, W]):
             self._recount(first, now)
             self._list(first)
         self._make_room(lane, decisions)
+
+    def _draw(self, lane: Lane[K, C, W], now: float) -> None:
+        """
+        Those first in the one line come here, as many as may open a connection.
+        """
+        cap = self.limits.max_connections_per_origin
+        if lane.breaker.tripped or not lane.may_open(cap, now):
+            return
+        room = cap - lane.count
+        first = [place for place in self._queue.values() if not place.fresh][:room]
+        for place in first:
+            if place.lane is not lane:
+                self._leave_line(place.lane, place.waiter)
+                place.lane = lane
+                lane.line[place.waiter] = lane.queued[place.waiter] = place
+                self._queue[place.waiter] = place
 
     def _refuse_hopeless(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]

@@ -23,9 +23,9 @@ from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import MAX_INTERIM, ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
-from fastcar_tw.pool.lane import PooledConnection
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.tunnel import TunnelEnd
+from fastcar_tw.upstream.pool_shell import ManagedConnection
 from fastcar_tw.wire import Wire, acknowledge, input_ended
 
 
@@ -94,7 +94,7 @@ class Keeper(Protocol):
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class UpstreamConnection(PooledConnection):
+class UpstreamConnection(ManagedConnection):
     """
     An HTTP/1.1 connection to one origin.
 

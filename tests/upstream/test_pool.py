@@ -14,7 +14,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.upstream.pool import MAX_LEAVING, SWEEP_INTERVAL
+from fastcar_tw.upstream.pool_shell import MAX_LEAVING, SWEEP_INTERVAL
 from tests.forward.support import GET, OK, OK_CLOSE, ProxyTestCase, logged, request
 from tests.forward.test_upgrade import ASK, SWITCH
 
