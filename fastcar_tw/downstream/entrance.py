@@ -18,6 +18,7 @@ class Entrance(NamedTuple):
     @ivar target: host and port that the innermost tunnel leads to; None outside of tunnels.
     @ivar tls_version: as OpenSSL names it, C{TLSv1.3}; empty: no TLS, or none inside the tunnel.
     @ivar server_name: the name that TLS asked for (SNI); empty: none.
+    @ivar peer: address and port of a TCP client, where the service wants to know.
     """
 
     listener: str
@@ -26,6 +27,7 @@ class Entrance(NamedTuple):
     target: tuple[str, int] | None = None
     tls_version: str = ""
     server_name: str = ""
+    peer: tuple[str, int] | None = None
 
     @property
     def scheme(self) -> str:
@@ -40,7 +42,9 @@ class Entrance(NamedTuple):
         """
         opening = self.opening or "tls"
         # _replace would take three times as long.
-        return Entrance(self.listener, self.secure, opening, self.target, version, server_name)
+        return Entrance(
+            self.listener, self.secure, opening, self.target, version, server_name, self.peer
+        )
 
     def inside_tunnel(self, opening: str, host: str, port: int) -> Entrance:
         """

@@ -7,20 +7,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet import defer, task
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
 from fastcar_tw.config import Config
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.front import Front
-from fastcar_tw.downstream.listeners import Listener, listen_tcp, listen_unix, parse_listener
+from fastcar_tw.downstream.listeners import Listener, parse_listener
+from fastcar_tw.downstream.service import DownstreamService
 from fastcar_tw.forward.forwarder import Forwarder
 from fastcar_tw.http.target import Origin, ip_literal
 from fastcar_tw.names.lookup import Lookup, ThreadedLookup
@@ -35,9 +33,6 @@ from fastcar_tw.transport.loops import LoopGuard
 from fastcar_tw.upstream.endpoints import OriginEndpoints
 from fastcar_tw.upstream.pool import ConnectionPool
 from fastcar_tw.upstream.prewarm import parse_prewarm
-
-#: Seconds for idle connections to be closed in order at shutdown.
-GOODBYE_TIMEOUT = 0.5
 
 
 class ForwardFactory(Factory):
@@ -59,7 +54,7 @@ class ForwardFactory(Factory):
         return Front(self._forwarder, self.entrance)
 
 
-class ForwardService(Service):
+class ForwardService(DownstreamService):
     """
     Forwards HTTP and HTTPS from a UNIX socket over pooled connections.
 
@@ -75,12 +70,8 @@ class ForwardService(Service):
         """
         if reactor is None:
             from twisted.internet import reactor
-        self.setName("forward")
-        self.log = Logger(namespace="fastcar")
         self._config = config
-        self._reactor = reactor
-        self._open_ports: list[tuple[Listener, IListeningPort]] = []
-        self._eager = eager = EagerReactor(reactor, patience=config.stall_timeout)
+        eager = EagerReactor(reactor, patience=config.stall_timeout)
         self._guard = LoopGuard(eager)
         trust = Trust(config.trust, config.insecure_origins)
         self._routes = Routes(config.proxy, config.no_proxy, os.environ)
@@ -90,44 +81,31 @@ class ForwardService(Service):
             config.dns_ttl,
             Overrides(map(parse_resolve, config.resolve)),
         )
-        self._pool = ConnectionPool(
+        pool = ConnectionPool(
             reactor,
             OriginEndpoints(self._guard, trust, config.connect_timeout, self._resolver),
             config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
-        self._pool.watch.name_of = self._name_of
-        self._pool.watch.look_up = self._resolver.refresh
-        self._resolver.on_answer = self._pool.addresses_changed
+        pool.watch.name_of = self._name_of
+        pool.watch.look_up = self._resolver.refresh
+        self._resolver.on_answer = pool.addresses_changed
         self._ca_file: str | None = None
         self.forwarder = Forwarder(
-            config, reactor, self._pool, self._server_contexts(), trust, self._routes
+            config, reactor, pool, self._server_contexts(), trust, self._routes
         )
+        super().__init__("forward", config, reactor, eager, self.forwarder, pool)
         #: Fires when all connections of C{config.prewarm} have been tried for the first time.
         self.ready: Deferred[None] = Deferred()
-
-    def privilegedStartService(self) -> None:
-        """
-        Take the sockets, while the process may still have the right to.
-
-        @raise SocketPathError: a path is in use, or cannot be used.
-        @raise ListenerError: so is, or can, a port.
-        """
-        super().privilegedStartService()
-        self._listen()
 
     def startService(self) -> None:
         """
         Serve.
 
-        @raise SocketPathError: see L{privilegedStartService}.
+        @raise SocketPathError: see L{open_listeners}.
         @raise ListenerError: so.
         """
         super().startService()
-        if not self._open_ports:
-            self._listen()
-        self.forwarder.deadlines.start()
-        self.forwarder.deadlines.watch(self._pool)
         if str(self._routes):
             self.log.info("origins are reached {routes}", routes=str(self._routes))
         self._prewarm()
@@ -140,85 +118,34 @@ class ForwardService(Service):
             ca=self._ca_file or f"the one that signed {self._config.cert}",
         )
 
-    def stopService(self) -> Deferred[None]:
+    def open_listeners(self) -> None:
         """
-        Take no more connections, let exchanges under way finish, and end them when that takes
-        longer than the drain timeout.
+        See L{DownstreamService.open_listeners}.
+        """
+        self._open(Listener(self._config.unix))
+        if self._config.https_unix is not None:
+            self._open(Listener(self._config.https_unix), secure=True)
+        for text in self._config.listen:
+            self._open(parse_listener(text))
 
-        @return: fires when no client is left.
+    def stop_listening(self) -> Deferred[Any]:
         """
-        super().stopService()
-        self._pool.let_cool()
-        stopped = self._stop_listening()
-        drained = self.forwarder.drain()
-        if self.forwarder.clients:
-            self.log.info(
-                "stopping; client connections that get up to {seconds:g} s: {count}",
-                count=len(self.forwarder.clients),
-                seconds=self._config.drain_timeout,
-            )
-        drained.addTimeout(self._config.drain_timeout, self._reactor, lambda *_: None)
-        return defer.DeferredList([stopped, drained]).addCallback(self._finish)
-
-    def hurry(self) -> None:
+        See L{DownstreamService.stop_listening}.
         """
-        Break off what L{stopService} still waits for.
-        """
-        count = len(self.forwarder.clients)
-        if count:
-            self.log.warn("stopping; client connections broken off: {count}", count=count)
-        self.forwarder.abort()
-
-    def _finish(self, _: object) -> Deferred[None]:
-        self.forwarder.deadlines.stop()
-        self.hurry()
-        # Idle connections take leave of their origins, which hardly takes time; no more is given.
-        closed = self._pool.closeCachedConnections()
-        closed.addTimeout(GOODBYE_TIMEOUT, self._reactor, lambda *_: None)
-        return closed.addCallback(self._abort)
-
-    def _abort(self, _: object) -> Deferred[None]:
-        self._pool.abort()
-        # Aborted connections end in the next turn.
-        return task.deferLater(self._reactor, 0, lambda: None)
-
-    def _listen(self) -> None:
-        """
-        Open all listeners, or none.
-        """
-        try:
-            self._open(Listener(self._config.unix))
-            if self._config.https_unix is not None:
-                self._open(Listener(self._config.https_unix), secure=True)
-            for text in self._config.listen:
-                self._open(parse_listener(text))
-        except BaseException:
-            for listener, _ in self._open_ports:
-                if listener.path:
-                    # Ports do so themselves, but in the next turn of a reactor that will not run.
-                    os.unlink(listener.path)
-            self._stop_listening()
-            raise
+        self._guard.own.clear()
+        return super().stop_listening()
 
     def _open(self, listener: Listener, secure: bool = False) -> None:
         """
         @param secure: plain HTTP there is for https origins.
         """
-        config = self._config
         factory = ForwardFactory(self.forwarder)
-        if listener.path:
-            mode, group = config.socket_mode, config.socket_group
-            port = listen_unix(self._eager, listener, factory, mode, group)
-        else:
-            port = listen_tcp(self._eager, listener, factory)
-            own = cast(IPv4Address, port.getHost())
-            self._guard.own.append((own.host, own.port))
-            # It may be any that was free.
-            listener = listener._replace(port=own.port)
+        listener = self.open_listener(listener, factory)
+        if not listener.path:
+            self._guard.own.append((listener.interface or "0.0.0.0", listener.port))
         # Nobody has been accepted yet.
         factory.entrance = Entrance(str(listener), secure)
-        self._open_ports.append((listener, port))
-        if listener.path != config.unix:
+        if listener.path != self._config.unix:
             self._tell_listener(listener, secure)
 
     def _tell_listener(self, listener: Listener, secure: bool) -> None:
@@ -227,11 +154,6 @@ class ForwardService(Service):
         if not listener.is_local:
             notes, level = ", which is open to other machines", LogLevel.warn
         self.log.emit(level, "listening on {listener}{notes}", listener=str(listener), notes=notes)
-
-    def _stop_listening(self) -> Deferred[Any]:
-        self._guard.own.clear()
-        opened, self._open_ports = self._open_ports, []
-        return defer.DeferredList([defer.maybeDeferred(port.stopListening) for _, port in opened])
 
     def _prewarm(self) -> None:
         wanted: Counter[Origin] = Counter()

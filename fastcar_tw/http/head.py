@@ -65,6 +65,8 @@ class RequestHead:
         serve nobody else (RFC 9110 section 3.3).
     @ivar idempotency_key: an Idempotency-Key field is present: sending the request twice does no
         more than sending it once, whatever the method.
+    @ivar expects_continue: the body is sent when it was asked for (RFC 9110 section 10.1.1), or
+        after a while.
     @ivar max_forwards: hops left, of a TRACE or OPTIONS only (RFC 9110 section 7.6.2); C{fields}
         already holds the number for the next hop.
     """
@@ -74,6 +76,7 @@ class RequestHead:
         "close",
         "connection_auth",
         "content_length",
+        "expects_continue",
         "fields",
         "host",
         "idempotency_key",
@@ -100,6 +103,7 @@ class RequestHead:
         self.upgrade: bytes | None = None
         self.connection_auth = False
         self.idempotency_key = False
+        self.expects_continue = False
         self.max_forwards: int | None = None
 
 
@@ -241,9 +245,12 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
     _judge_framing(head, found)
     if b"connection" in found:
         _judge_request_connection(head, found)
-    if b"expect" in found and head.version == 10:
-        # RFC 9110 section 10.1.1: to be ignored, and the next hop would not know.
-        head.fields = without_fields(head.fields, (b"expect",))
+    if b"expect" in found:
+        if head.version == 10:
+            # RFC 9110 section 10.1.1: to be ignored, and the next hop would not know.
+            head.fields = without_fields(head.fields, (b"expect",))
+        else:
+            head.expects_continue = found[b"expect"].lower() == b"100-continue"
     # A key that Connection names does not reach the origin, and makes nothing idempotent there.
     head.idempotency_key = b"idempotency-key" in found and b"idempotency-key" not in head.named
     if b"max-forwards" in found and head.method in (b"TRACE", b"OPTIONS"):

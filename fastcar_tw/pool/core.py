@@ -193,9 +193,9 @@ class PoolCore(Generic[K, C, W]):
         """
         A request wants no connection any more.  What is being opened for it will serve others.
         """
-        lane = self._lanes.get(key)
         # In one line it may have been moved.
-        for lane in self._lanes.values() if self._one_line else () if lane is None else (lane,):
+        keys = list(self._lanes) if self._one_line else [key]
+        for lane in [self._lanes[each] for each in keys if each in self._lanes]:
             attempt = lane.owned.pop(waiter, None)
             if attempt is not None:
                 attempt.waiter = None

@@ -1,20 +1,18 @@
 """
 One connection to an origin, speaking HTTP/1.1 for one exchange after another.
 
-Who owns what: the pool owns an idle connection, an exchange owns a busy one, and C{_exchange} tells
-which it is.  The connection knows where messages end; it judges nothing else.  It goes back to the
-pool only when request and response have both ended cleanly and nothing came behind them; any doubt
-ends it (RFC 9112 section 9).
+The connection knows where messages end; it judges nothing else.  It goes back to the pool only when
+request and response have both ended cleanly and nothing came behind them; any doubt ends it (RFC
+9112 section 9).
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -25,8 +23,8 @@ from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.tunnel import TunnelEnd
-from fastcar_tw.upstream.pool_shell import ManagedConnection
-from fastcar_tw.wire import Wire, acknowledge, input_ended
+from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
+from fastcar_tw.wire import acknowledge
 
 
 class UpstreamExchange(Protocol):
@@ -70,18 +68,6 @@ class UpstreamExchange(Protocol):
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None: ...
 
 
-class ConnectionOwner(Protocol):
-    """
-    The pool, as a connection sees it.
-    """
-
-    def release(self, connection: UpstreamConnection) -> None: ...
-
-    def retired(self, connection: UpstreamConnection, why: Retired) -> None: ...
-
-    def closed(self, connection: UpstreamConnection) -> None: ...
-
-
 class Keeper(Protocol):
     """
     The client connection that a pinned connection belongs to.
@@ -93,54 +79,44 @@ class Keeper(Protocol):
         """
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class UpstreamConnection(ManagedConnection):
+@implementer(IHalfCloseableProtocol)
+class UpstreamConnection(KeptConnection):
     """
     An HTTP/1.1 connection to one origin.
 
     @ivar origin: whom it leads to.
-    @ivar served: how many exchanges it has begun.
     @ivar address: the IP address it is connected to; None: not known.
     @ivar keeper: whom it belongs to while it is pinned and idle.
     """
 
+    _exchange: UpstreamExchange | None
+
     __slots__ = (
-        "__weakref__",
         "_buffer",
-        "_exchange",
-        "_full",
         "_interim",
         "_keep_alive",
         "_last_request",
-        "_leaving",
-        "_owner",
         "_reader",
         "_receive",
         "_responded",
         "_response_close",
         "_sent_before",
-        "_wire",
         "address",
         "keeper",
         "origin",
-        "served",
     )
 
-    def __init__(self, origin: Origin, owner: ConnectionOwner, address: str | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, origin: Origin, owner: ConnectionOwner[UpstreamConnection], address: str | None = None
+    ) -> None:
+        super().__init__(owner)
         self.origin = origin
         self.address = address
-        self.served = 0
         self.keeper: Keeper | None = None
         self._keep_alive: bytes | None = None
         self._last_request: float = inf
-        self._owner = owner
-        self._wire: Wire | None = None
-        self._leaving: Wire | None = None
-        self._exchange: UpstreamExchange | None = None
         self._receive: Callable[[bytes], None] = self._receive_head
         self._buffer = b""
-        self._full = False
         self._reader: BodyReader | None = None
         self._response_close = False
         self._responded = False
@@ -148,17 +124,9 @@ class UpstreamConnection(ManagedConnection):
         self._sent_before = 0
 
     def __repr__(self) -> str:
-        state = "closed" if self._wire is None else "busy" if self._exchange else "idle"
-        return f"<UpstreamConnection {self.origin} {state} served={self.served}>"
+        return self.describe(self.origin)
 
     # From the exchange.
-
-    @property
-    def full(self) -> bool:
-        """
-        The origin has not read what was written to it.
-        """
-        return self._full
 
     @property
     def requests_left(self) -> float:
@@ -174,12 +142,6 @@ class UpstreamConnection(ManagedConnection):
         As OpenSSL names it, C{TLSv1.3}; None: no TLS, or not connected any more.
         """
         return getattr(self._wire, "tls_version", None)
-
-    def sent(self) -> int:
-        """
-        Bytes the kernel has taken for the origin.
-        """
-        return self._wire.bytes_sent if self._wire is not None else 0
 
     def start(self, exchange: UpstreamExchange, data: bytes) -> None:
         """
@@ -205,20 +167,6 @@ class UpstreamConnection(ManagedConnection):
         if self._wire is not None:
             self._wire.write(data)
 
-    def pause_reading(self) -> None:
-        """
-        Take no more of the response for now.
-        """
-        if self._wire is not None:
-            self._wire.pauseProducing()
-
-    def resume_reading(self) -> None:
-        """
-        Take more of the response.
-        """
-        if self._wire is not None:
-            self._wire.resumeProducing()
-
     def hand_over(self, end: TunnelEnd) -> None:
         """
         Be the end of a tunnel from now on: this connection only counts it, until it is closed.
@@ -229,51 +177,7 @@ class UpstreamConnection(ManagedConnection):
             end.on_lost = self._tunnel_closed
             end.makeConnection(self._wire)
 
-    def is_stale(self) -> bool:
-        """
-        Whether the origin has ended the connection, or sent something unasked, which the reactor
-        has not got round to telling: asked before a request that could not be sent again.
-        """
-        wire = self._wire
-        if wire is None or input_ended(wire):
-            return True
-        try:
-            wire.getHandle().recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return False
-        except (OSError, AttributeError):
-            pass
-        return True
-
-    def abort(self) -> None:
-        """
-        End the connection at once.
-        """
-        self._exchange = None
-        self._end(Retired.BROKEN, abort=True)
-
-    def break_off(self) -> None:
-        """
-        Close has taken too long: the origin does not read what is still to be sent.
-        """
-        if self._leaving is not None:
-            self._leaving.abortConnection()
-
-    def close(self) -> None:
-        """
-        End the connection as soon as what was written is sent.
-        """
-        self._exchange = None
-        self._end(Retired.TAKEN, abort=False)
-
     # From the wire.
-
-    def makeConnection(self, transport: Wire) -> None:
-        # Endpoints put a wrapper between transport and protocol; it has done its work now, and
-        # every read would pass through it.
-        transport.protocol = self
-        self._wire = transport
-        transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
         exchange = self._exchange
@@ -316,21 +220,6 @@ class UpstreamConnection(ManagedConnection):
         self._receive = _ignore
         self._leaving = None
         self._owner.closed(self)
-
-    # Back-pressure: the origin reads more slowly than the client sends.
-
-    def pauseProducing(self) -> None:
-        self._full = True
-        if self._exchange is not None:
-            self._exchange.upstream_full()
-
-    def resumeProducing(self) -> None:
-        self._full = False
-        if self._exchange is not None:
-            self._exchange.upstream_drained()
-
-    def stopProducing(self) -> None:
-        pass
 
     # Reading a response; each method is a state.
 
@@ -457,17 +346,7 @@ class UpstreamConnection(ManagedConnection):
             exchange.upstream_failed(error, answered=answered, unsent=unsent)
 
     def _end(self, why: Retired, *, abort: bool) -> None:
-        wire = self._wire
-        if wire is None:
-            return
-        self._wire = None
-        self._leaving = wire
-        self._owner.retired(self, why)
-        wire.unregisterProducer()
-        if abort:
-            wire.abortConnection()
-        else:
-            wire.loseConnection()
+        super()._end(why, abort=abort)
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.pinned_ended()

@@ -27,13 +27,13 @@ from fastcar_tw.pool.core import (
     Close,
     Open,
     PoolCore,
-    PooledConnection,
     PoolLimits,
     Refusal,
     Refuse,
 )
 from fastcar_tw.pool.lane import K
 from fastcar_tw.pool.stats import PoolStats, Retired
+from fastcar_tw.upstream.kept_connection import KC_contra, KeptConnection
 
 #: Seconds between two looks for what has taken too long, at most.
 SWEEP_INTERVAL = 1.0
@@ -43,45 +43,10 @@ _LASTING = ("http_request_denied", "proxy_configuration_error", "proxy_loop_dete
 MAX_LEAVING = 30.0
 
 
-class ManagedConnection(PooledConnection):
-    """
-    What a shell asks of its connections, which tell it L{PoolShell.release}, L{PoolShell.retired}
-    and L{PoolShell.closed}.
-    """
-
-    __slots__ = ()
-
-    def is_stale(self) -> bool:
-        """
-        Whether the other side has ended the connection, or sent something unasked, which the
-        reactor has not got round to telling: asked before a request that could not be sent again.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """
-        End the connection as soon as what was written is sent.
-        """
-        raise NotImplementedError
-
-    def break_off(self) -> None:
-        """
-        Close has taken too long: the other side does not read what is still to be sent.
-        """
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """
-        End the connection at once.
-        """
-        raise NotImplementedError
+KC = TypeVar("KC", bound=KeptConnection)
 
 
-MC = TypeVar("MC", bound=ManagedConnection)
-MC_contra = TypeVar("MC_contra", bound=ManagedConnection, contravariant=True)
-
-
-class Waiter(TypingProtocol[MC_contra]):
+class Waiter(TypingProtocol[KC_contra]):
     """
     Who wants a connection.
     """
@@ -92,7 +57,7 @@ class Waiter(TypingProtocol[MC_contra]):
         before only after that was asked whether it is still alive.
         """
 
-    def connected(self, connection: MC_contra) -> None:
+    def connected(self, connection: KC_contra) -> None:
         """
         Here it is; C{connection.fresh} tells whether it was opened for this.
         """
@@ -103,7 +68,7 @@ class Waiter(TypingProtocol[MC_contra]):
         """
 
 
-class PoolShell(Generic[K, MC]):
+class PoolShell(Generic[K, KC]):
     """
     A pool of connections to whatever a key stands for.  L{acquire} and L{cancel} are the way in for
     exchanges.
@@ -111,18 +76,21 @@ class PoolShell(Generic[K, MC]):
     @ivar deadline: when to look for what has taken too long.
     """
 
-    def __init__(self, clock: IReactorTime, limits: PoolLimits) -> None:
+    def __init__(self, clock: IReactorTime, limits: PoolLimits, *, one_line: bool = False) -> None:
+        """
+        @param one_line: see L{PoolCore}.
+        """
         self.deadline = 0.0
         self._log = Logger(namespace="fastcar")
         self._now = clock.seconds
         self._sweep_interval = min(SWEEP_INTERVAL, limits.queue_timeout / 4)
-        self._core: PoolCore[K, MC, Waiter[MC]] = PoolCore(limits)
+        self._core: PoolCore[K, KC, Waiter[KC]] = PoolCore(limits, one_line=one_line)
         self._todo: deque[Any] = deque()
         self._busy = False
         self._connecting: dict[Attempt[Any, Any, Any], Deferred[Any]] = {}
         # Retired but not closed, and until when they may take; in that order.
-        self._leaving: dict[MC, float] = {}
-        self._closing: dict[MC, Deferred[None]] = {}
+        self._leaving: dict[KC, float] = {}
+        self._closing: dict[KC, Deferred[None]] = {}
         self._aborting = False
         self._prewarming: set[Attempt[Any, Any, Any]] = set()
         self._prewarmed: Deferred[None] | None = None
@@ -132,7 +100,7 @@ class PoolShell(Generic[K, MC]):
 
     # What depends on what is pooled.
 
-    def _connect(self, key: K) -> Deferred[MC]:
+    def _connect(self, key: K) -> Deferred[KC]:
         """
         Open a connection.
 
@@ -162,7 +130,7 @@ class PoolShell(Generic[K, MC]):
 
     # For exchanges.
 
-    def acquire(self, key: K, waiter: Waiter[MC]) -> None:
+    def acquire(self, key: K, waiter: Waiter[KC]) -> None:
         """
         Get a connection for a waiter: at once when one is idle, else as soon as one is there.
         """
@@ -178,14 +146,14 @@ class PoolShell(Generic[K, MC]):
             connection = core.take(key, now)
         self._carry_out(core.acquire(key, waiter, now))
 
-    def acquire_again(self, key: K, waiter: Waiter[MC]) -> None:
+    def acquire_again(self, key: K, waiter: Waiter[KC]) -> None:
         """
         Get a connection for a waiter whose request was sent before: a new one, before all others.
         """
         self._core.count_retry(key)
         self._carry_out(self._core.acquire(key, waiter, self._now(), again=True))
 
-    def cancel(self, key: K, waiter: Waiter[MC]) -> None:
+    def cancel(self, key: K, waiter: Waiter[KC]) -> None:
         """
         A waiter has gone.  What is being opened for it will serve others.
         """
@@ -264,7 +232,7 @@ class PoolShell(Generic[K, MC]):
 
     # For connections.
 
-    def release(self, connection: MC) -> None:
+    def release(self, connection: KC) -> None:
         """
         A connection is ready for its next request.
         """
@@ -272,14 +240,14 @@ class PoolShell(Generic[K, MC]):
         if decisions:
             self._carry_out(decisions)
 
-    def retired(self, connection: MC, why: Retired) -> None:
+    def retired(self, connection: KC, why: Retired) -> None:
         """
         A connection will serve no more requests.
         """
         self._core.retired(connection, why)
         self._leaving[connection] = self._now() + MAX_LEAVING
 
-    def closed(self, connection: MC) -> None:
+    def closed(self, connection: KC) -> None:
         """
         A connection has ended.
         """
@@ -304,7 +272,7 @@ class PoolShell(Generic[K, MC]):
                 self._log.failure("while carrying out {decision!r}", decision=decision)
         self._busy = False
 
-    def _assign(self, decision: Assign[Waiter[MC], MC]) -> None:
+    def _assign(self, decision: Assign[Waiter[KC], KC]) -> None:
         connection, waiter = decision.connection, decision.waiter
         if not connection.fresh and not waiter.is_repeatable() and connection.is_stale():
             # Its last response was its last, and only that was read yet.
@@ -321,17 +289,17 @@ class PoolShell(Generic[K, MC]):
             self._log.failure("while giving {waiter!r} a connection", waiter=waiter)
             connection.abort()
 
-    def _close(self, decision: Close[MC]) -> None:
+    def _close(self, decision: Close[KC]) -> None:
         decision.connection.close()
 
-    def _refuse(self, decision: Refuse[K, Waiter[MC]]) -> None:
+    def _refuse(self, decision: Refuse[K, Waiter[KC]]) -> None:
         error = decision.error
         if decision.refusal is not Refusal.ATTEMPT_FAILED:
             error = _refusal_error(decision)
         assert isinstance(error, GatewayError)
         decision.waiter.connect_failed(error)
 
-    def _begin(self, decision: Open[K, MC, Any]) -> None:
+    def _begin(self, decision: Open[K, KC, Any]) -> None:
         attempt = decision.attempt
         connecting = self._connect(attempt.key)
         self._connecting[attempt] = connecting
@@ -341,8 +309,8 @@ class PoolShell(Generic[K, MC]):
 
     def _opened(
         self,
-        connection: MC,
-        attempt: Attempt[K, MC, Any],
+        connection: KC,
+        attempt: Attempt[K, KC, Any],
     ) -> None:
         if self._core.trouble(attempt.key).left_alone:
             self._log.info("{key} can be reached again", key=str(attempt.key))
@@ -350,7 +318,7 @@ class PoolShell(Generic[K, MC]):
         self._carry_out(self._core.opened(attempt, connection, self._now()))
         self._attempt_ended(attempt)
 
-    def _not_opened(self, failure: Failure, attempt: Attempt[K, MC, Any]) -> None:
+    def _not_opened(self, failure: Failure, attempt: Attempt[K, KC, Any]) -> None:
         error = cast(GatewayError, failure.value)
         blamed = not self._aborting and error.proxy_status not in _LASTING
         before = self._core.trouble(attempt.key)
@@ -365,7 +333,7 @@ class PoolShell(Generic[K, MC]):
         self._carry_out(decisions)
         self._attempt_ended(attempt)
 
-    def _attempt_ended(self, attempt: Attempt[K, MC, Any]) -> None:
+    def _attempt_ended(self, attempt: Attempt[K, KC, Any]) -> None:
         self._connecting.pop(attempt, None)
         self._prewarming.discard(attempt)
         if not self._prewarming and self._prewarmed is not None:

@@ -14,7 +14,7 @@ class EntranceTests(SynchronousTestCase):
 
     def test_plain(self) -> None:
         """At first nothing is known but the listener."""
-        self.assertEqual(PLAIN, ("unix:/s", False, "", None, "", ""))
+        self.assertEqual(PLAIN, ("unix:/s", False, "", None, "", "", None))
 
     def test_tls(self) -> None:
         """TLS tells its version and the name it asked for."""

@@ -1,0 +1,178 @@
+"""
+What every service is that serves clients at listeners from a pool, as Twisted starts and stops it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet import defer, task
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from fastcar_tw.downstream.clients import Clients
+from fastcar_tw.downstream.listeners import Listener, listen_tcp, listen_unix
+from fastcar_tw.upstream.pool_shell import PoolShell
+
+#: Seconds for idle connections to be closed in order at shutdown.
+GOODBYE_TIMEOUT = 0.5
+
+
+class ListenerConfig(Protocol):
+    """
+    What a configuration says about listeners, and about their end.
+    """
+
+    @property
+    def socket_mode(self) -> int: ...
+
+    @property
+    def socket_group(self) -> str | None: ...
+
+    @property
+    def drain_timeout(self) -> float: ...
+
+
+class DownstreamService(Service):
+    """
+    Serves clients.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: ListenerConfig,
+        reactor: Any,
+        listening: Any,
+        clients: Clients,
+        pool: PoolShell[Any, Any],
+    ) -> None:
+        """
+        @param listening: the reactor that makes the ports.
+        """
+        self.setName(name)
+        self.log = Logger(namespace="fastcar")
+        self._listener_config = config
+        self._reactor = reactor
+        self._listening = listening
+        self._clients = clients
+        self._pool = pool
+        self._open_ports: list[tuple[Listener, IListeningPort]] = []
+
+    def open_listeners(self) -> None:
+        """
+        Call L{open_listener} for each.
+
+        @raise SocketPathError: a path is in use, or cannot be used.
+        @raise ListenerError: so is, or can, a port.
+        """
+        raise NotImplementedError
+
+    def privilegedStartService(self) -> None:
+        """
+        Take the sockets, while the process may still have the right to.
+
+        @raise SocketPathError: see L{open_listeners}.
+        @raise ListenerError: so.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Serve.
+
+        @raise SocketPathError: see L{open_listeners}.
+        @raise ListenerError: so.
+        """
+        super().startService()
+        if not self._open_ports:
+            self._listen()
+        self._clients.deadlines.start()
+        self._clients.deadlines.watch(self._pool)
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take no more connections, let exchanges under way finish, and end them when that takes
+        longer than the drain timeout.
+
+        @return: fires when no client is left.
+        """
+        super().stopService()
+        self._pool.let_cool()
+        stopped = self.stop_listening()
+        drained = self._clients.drain()
+        seconds = self._listener_config.drain_timeout
+        if self._clients.clients:
+            self.log.info(
+                "stopping; client connections that get up to {seconds:g} s: {count}",
+                count=len(self._clients.clients),
+                seconds=seconds,
+            )
+        drained.addTimeout(seconds, self._reactor, lambda *_: None)
+        return defer.DeferredList([stopped, drained]).addCallback(self._finish)
+
+    def hurry(self) -> None:
+        """
+        Break off what L{stopService} still waits for.
+        """
+        count = len(self._clients.clients)
+        if count:
+            self.log.warn("stopping; client connections broken off: {count}", count=count)
+        self._clients.abort()
+
+    def open_listener(self, listener: Listener, factory: Factory) -> Listener:
+        """
+        Listen.
+
+        @return: where, which says more where any free port would do.
+        """
+        config = self._listener_config
+        if listener.path:
+            mode, group = config.socket_mode, config.socket_group
+            port = listen_unix(self._listening, listener, factory, mode, group)
+        else:
+            port = listen_tcp(self._listening, listener, factory)
+            own: Any = port.getHost()
+            listener = listener._replace(port=own.port)
+        self._open_ports.append((listener, port))
+        return listener
+
+    def stop_listening(self) -> Deferred[Any]:
+        """
+        Close all listeners.
+        """
+        opened, self._open_ports = self._open_ports, []
+        return defer.DeferredList([defer.maybeDeferred(port.stopListening) for _, port in opened])
+
+    def _listen(self) -> None:
+        """
+        Open all listeners, or none.
+        """
+        try:
+            self.open_listeners()
+        except BaseException:
+            for listener, _ in self._open_ports:
+                if listener.path:
+                    # Ports do so themselves, but in the next turn of a reactor that will not run.
+                    os.unlink(listener.path)
+            self.stop_listening()
+            raise
+
+    def _finish(self, _: object) -> Deferred[None]:
+        self._clients.deadlines.stop()
+        self.hurry()
+        # Idle connections take leave of whom they lead to, which hardly takes time; no more is
+        # given.
+        closed = self._pool.close_idle()
+        closed.addTimeout(GOODBYE_TIMEOUT, self._reactor, lambda *_: None)
+        return closed.addCallback(self._abort)
+
+    def _abort(self, _: object) -> Deferred[None]:
+        self._pool.abort()
+        # Aborted connections end in the next turn.
+        return task.deferLater(self._reactor, 0, lambda: None)
