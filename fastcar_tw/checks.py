@@ -75,7 +75,7 @@ class Hidden:
         return "a value that is not shown here"
 
 
-def _path(field: str, value: object, expected: str = "a path") -> str:
+def check_path(field: str, value: object, expected: str = "a path") -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ConfigError(field, value, expected)
     return os.path.abspath(value)
@@ -83,7 +83,7 @@ def _path(field: str, value: object, expected: str = "a path") -> str:
 
 def _socket_path(field: str, value: object) -> str:
     expected = f"a path of at most {socketfile.MAX_PATH_LENGTH} bytes"
-    path = _path(field, value, expected)
+    path = check_path(field, value, expected)
     try:
         socketfile.check_path(path)
     except socketfile.SocketPathError as error:
@@ -96,20 +96,20 @@ def _optional_socket_path(field: str, value: object) -> str | None:
     return None if value is None else _socket_path(field, value)
 
 
-def _directory(field: str, value: object) -> str | None:
+def check_directory(field: str, value: object) -> str | None:
     if value is None:
         return None
-    path = _path(field, value, "a directory")
+    path = check_path(field, value, "a directory")
     if os.path.exists(path) and not os.path.isdir(path):
         raise ConfigError(field, value, "a directory", "it is something else")
     return path
 
 
-def _optional_file(field: str, value: object) -> str | None:
+def check_optional_file(field: str, value: object) -> str | None:
     if value is None:
         return None
     expected = "a readable PEM file"
-    path = _path(field, value, expected)
+    path = check_path(field, value, expected)
     try:
         with open(path, "rb"):
             return path
@@ -118,11 +118,11 @@ def _optional_file(field: str, value: object) -> str | None:
 
 
 def _ca_files(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_ca_file(field, each) for each in _several(field, value, "PEM files"))
+    return tuple(_ca_file(field, each) for each in check_several(field, value, "PEM files"))
 
 
 def _ca_file(field: str, value: object) -> str:
-    path = _path(field, value, "a readable file of PEM certificates")
+    path = check_path(field, value, "a readable file of PEM certificates")
     try:
         check_ca_file(path)
     except TrustError as error:
@@ -131,7 +131,7 @@ def _ca_file(field: str, value: object) -> str:
 
 
 def _origins(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_origin(field, each) for each in _several(field, value, "origins"))
+    return tuple(_origin(field, each) for each in check_several(field, value, "origins"))
 
 
 def _origin(field: str, value: object) -> str:
@@ -146,42 +146,43 @@ def _origin(field: str, value: object) -> str:
     return host if port is None else f"{host}:{port}"
 
 
-def _listen(field: str, value: object) -> tuple[str, ...]:
-    several = _several(field, value, "endpoints")
-    return tuple(_parsed(field, each, parse_listener) for each in several)
+def check_listen(field: str, value: object) -> tuple[str, ...]:
+    several = check_several(field, value, "endpoints")
+    return tuple(check_parsed(field, each, parse_listener, ListenerError) for each in several)
 
 
 def _tunnel(field: str, value: object) -> tuple[str, ...]:
-    several = _several(field, value, "ports")
-    return tuple(_parsed(field, each, parse_allowed_tunnel) for each in several)
+    several = check_several(field, value, "ports")
+    return tuple(
+        check_parsed(field, each, parse_allowed_tunnel, AllowedTunnelError) for each in several
+    )
 
 
 def _prewarm(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_parsed(field, each, parse_prewarm) for each in _several(field, value, "URLs"))
+    return tuple(
+        check_parsed(field, each, parse_prewarm, PrewarmError)
+        for each in check_several(field, value, "URLs")
+    )
 
 
 def _resolve(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_parsed(field, each, parse_resolve) for each in _several(field, value, "texts"))
+    return tuple(
+        check_parsed(field, each, parse_resolve, OverrideError)
+        for each in check_several(field, value, "texts")
+    )
 
 
-_PARSE_ERRORS = (
-    AllowedTunnelError,
-    DirectHostsError,
-    ListenerError,
-    OverrideError,
-    PrewarmError,
-)
-
-
-def _parsed(field: str, value: object, parse: Callable[[str], object]) -> str:
+def check_parsed(field: str, value: object, parse: Callable[[str], object], error_type: Any) -> str:
     """
     A text that stays as it is when it can be parsed.
+
+    @param error_type: what C{parse} raises, which has C{expected} and C{reason}.
     """
     if not isinstance(value, str):
         raise ConfigError(field, value, "text")
     try:
         parse(value)
-    except _PARSE_ERRORS as error:
+    except error_type as error:
         shown = Hidden() if "@" in value else value  # what is before it may be a password
         raise ConfigError(field, shown, error.expected, error.reason) from None
     return value
@@ -201,17 +202,19 @@ def _proxy(field: str, value: object) -> str | None:
 
 
 def _no_proxy(field: str, value: object) -> str | None:
-    return None if value is None else _parsed(field, value, check_direct_hosts)
+    return (
+        None if value is None else check_parsed(field, value, check_direct_hosts, DirectHostsError)
+    )
 
 
-def _several(field: str, value: object, expected: str) -> Iterable[object]:
+def check_several(field: str, value: object, expected: str) -> Iterable[object]:
     # A lone string would pass as a sequence of its characters.
     if not isinstance(value, (tuple, list)):
         raise ConfigError(field, value, f"a list of {expected}")
     return value
 
 
-def _socket_mode(field: str, value: object) -> int:
+def check_socket_mode(field: str, value: object) -> int:
     expected = "octal permissions from 000 to 777"
     if not isinstance(value, int) or isinstance(value, bool):
         raise ConfigError(field, value, expected)
@@ -220,7 +223,7 @@ def _socket_mode(field: str, value: object) -> int:
     return value
 
 
-def _group(field: str, value: object) -> str | None:
+def check_group(field: str, value: object) -> str | None:
     if value is None:
         return None
     expected = "the name of an existing group"
@@ -239,25 +242,25 @@ def _is_number(value: object) -> bool:
     return abs(value) <= sys.float_info.max
 
 
-def _timeout(field: str, value: Any) -> float:
+def check_timeout(field: str, value: Any) -> float:
     if not _is_number(value) or value <= 0:
         raise ConfigError(field, value, "a number of seconds greater than 0")
     return float(value)
 
 
-def _timeout_or_zero(field: str, value: Any) -> float:
+def check_timeout_or_zero(field: str, value: Any) -> float:
     if not _is_number(value) or value < 0:
         raise ConfigError(field, value, "a number of seconds, 0 or more")
     return float(value)
 
 
-def _count(field: str, value: object) -> int:
+def check_count(field: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigError(field, value, "a whole number, 0 or more")
     return value
 
 
-def _positive(field: str, value: object) -> int:
+def check_positive(field: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ConfigError(field, value, "a whole number, 1 or more")
     return value
@@ -271,7 +274,7 @@ def _token(field: str, value: object) -> str | None:
     return value
 
 
-def _flag(field: str, value: object) -> bool:
+def check_flag(field: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(field, value, "true or false")
     return value
@@ -349,36 +352,36 @@ def check_prewarm(
 #: The check of each field.
 CHECKS: dict[str, Callable[[str, Any], object]] = {
     "unix": _socket_path,
-    "listen": _listen,
-    "allow_remote": _flag,
+    "listen": check_listen,
+    "allow_remote": check_flag,
     "https_unix": _optional_socket_path,
     "tunnel": _tunnel,
-    "cert": _optional_file,
-    "key": _optional_file,
-    "ca_dir": _directory,
+    "cert": check_optional_file,
+    "key": check_optional_file,
+    "ca_dir": check_directory,
     "trust": _ca_files,
     "insecure_origins": _origins,
-    "socket_mode": _socket_mode,
-    "socket_group": _group,
-    "connect_timeout": _timeout,
-    "response_timeout": _timeout,
-    "stall_timeout": _timeout,
-    "client_timeout": _timeout,
-    "keepalive_timeout": _timeout,
-    "idle_timeout": _timeout,
-    "max_idle_per_origin": _count,
-    "max_connections_per_origin": _positive,
-    "max_connections": _positive,
-    "max_queue": _count,
-    "queue_timeout": _timeout,
-    "max_age": _timeout,
-    "fail_fast_after": _count,
+    "socket_mode": check_socket_mode,
+    "socket_group": check_group,
+    "connect_timeout": check_timeout,
+    "response_timeout": check_timeout,
+    "stall_timeout": check_timeout,
+    "client_timeout": check_timeout,
+    "keepalive_timeout": check_timeout,
+    "idle_timeout": check_timeout,
+    "max_idle_per_origin": check_count,
+    "max_connections_per_origin": check_positive,
+    "max_connections": check_positive,
+    "max_queue": check_count,
+    "queue_timeout": check_timeout,
+    "max_age": check_timeout,
+    "fail_fast_after": check_count,
     "prewarm": _prewarm,
-    "dns_ttl": _timeout_or_zero,
+    "dns_ttl": check_timeout_or_zero,
     "resolve": _resolve,
     "proxy": _proxy,
     "no_proxy": _no_proxy,
-    "drain_timeout": _timeout_or_zero,
+    "drain_timeout": check_timeout_or_zero,
     "via": _token,
-    "verbose": _flag,
+    "verbose": check_flag,
 }

@@ -14,7 +14,10 @@ from twisted.internet.error import CannotListenError
 
 from fastcar_tw.config import ConfigError
 from fastcar_tw.downstream.listeners import ListenerError
+from fastcar_tw.downstream.service import DownstreamService
 from fastcar_tw.downstream.socketfile import SocketPathError
+from fastcar_tw.fastcgi.options import FastCGIOptions
+from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
 from fastcar_tw.routes.proxy import ProxyURLError
@@ -74,7 +77,7 @@ class CommandLineService(MultiService):
         from twisted.internet import reactor
 
         for service in self:
-            if isinstance(service, ForwardService):
+            if isinstance(service, DownstreamService):
                 # Twisted's own handler would fail: the reactor is stopping already.
                 reactor.callFromThread(service.hurry)  # type: ignore[attr-defined]  # a module
 
@@ -94,10 +97,16 @@ def makeService(options: Options) -> IService:
     raise_descriptor_limit()
     service = CommandLineService()
     try:
-        ForwardService(options.to_config()).setServiceParent(service)
+        _chosen_service(options).setServiceParent(service)
     except _OPERATOR_ERRORS as error:
         _give_up(error)
     return service
+
+
+def _chosen_service(options: Options) -> DownstreamService:
+    if isinstance(options.subOptions, FastCGIOptions):
+        return FastCGIService(options.subOptions.to_config())
+    return ForwardService(options.to_config())
 
 
 def raise_descriptor_limit() -> None:

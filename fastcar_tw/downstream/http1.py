@@ -248,6 +248,14 @@ class DownstreamConnection:
             # It may already have been handed on.
             wire.protocol.readConnectionLost()
 
+    def replace(self, exchange: DownstreamExchange) -> None:
+        """
+        Have another exchange answer the request, of which nothing was answered yet.
+        """
+        if self._wire is not None:
+            self._exchange = exchange
+            exchange.start()
+
     def response_done(self, persist: bool) -> None:
         """
         The response is queued to its end; serve the next request, or close.

@@ -14,7 +14,10 @@ from email.utils import formatdate
 REASONS: dict[int, bytes] = {
     200: b"OK",
     400: b"Bad Request",
+    404: b"Not Found",
+    405: b"Method Not Allowed",
     408: b"Request Timeout",
+    413: b"Content Too Large",
     414: b"URI Too Long",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",
@@ -23,6 +26,7 @@ REASONS: dict[int, bytes] = {
     503: b"Service Unavailable",
     504: b"Gateway Timeout",
     505: b"HTTP Version Not Supported",
+    507: b"Insufficient Storage",
 }
 
 

@@ -395,6 +395,15 @@ class PoolCore(Generic[K, C, W]):
         lane = self._lanes.get(key)
         return iter(()) if lane is None else (each for each in lane.open if not each.leaving)
 
+    def load(self, key: K, now: float) -> tuple[bool, bool, int]:
+        """
+        How good a choice an origin is for a request that may go to any, the least being the best:
+        it is left alone, it has no connection to spare, how many are in use or being opened.
+        """
+        lane = self._lane(key)
+        full = not (lane.idle or lane.may_open(self.limits.max_connections_per_origin, now))
+        return not lane.breaker.allows(now), full, lane.count - len(lane.idle)
+
     def trouble(self, key: K) -> Trouble:
         """
         What is wrong with an origin.

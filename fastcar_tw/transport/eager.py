@@ -14,11 +14,12 @@ aborted) switches that one connection to the stock way of writing, for good.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import address, main, tcp, unix
-from twisted.internet.interfaces import IProducer
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import IDelayedCall, IProducer
 from twisted.python.failure import Failure
 
 from .liveness import KEEPALIVE_LIMIT, watch_peer
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 #: Bytes; larger writes gain nothing from waiting for the end of the round.
 MAX_LATE = 16 * 1024
+
+#: Seconds until a UNIX-socket server with a full backlog is asked again.
+RETRY_INTERVAL = 0.01
 
 _CLOSED_CLEANLY = Failure(main.CONNECTION_DONE)
 _TCP_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
@@ -349,3 +353,71 @@ class EagerConnector(tcp.Connector):
         make: Any = EagerTCPClient  # its constructor is untyped
         client: EagerTCPClient = make(self.host, self.port, self.bindAddress, self, self.reactor)
         return client
+
+
+class EagerUNIXClient(EagerConnection, unix.Client):
+    """An outgoing UNIX-socket connection.  Descriptors sent by the peer are not received (the
+    kernel closes them); C{sendFileDescriptor} works as in the stock class.
+
+    The first attempt is made at the end of the round of events, or in the next turn of the
+    reactor; never inside the call that asks for it.
+    """
+
+    connector: EagerUNIXConnector
+    _retry: IDelayedCall | None = None
+
+    def _finishInit(
+        self, whenDone: Callable[[], None] | None, skt: Any, error: Any, reactor: Any
+    ) -> None:
+        late = getattr(reactor, "late", None)
+        if late is None or self.connector.checkPID:
+            super()._finishInit(whenDone, skt, error, reactor)
+        else:
+            stock: Any = tcp.Connection
+            stock.__init__(self, skt, None, reactor)
+            late.append(self)
+
+    def doConnect(self) -> None:
+        """Connect, or fail, or try again later.
+
+        On a UNIX socket nothing is ever in progress: EAGAIN means that the server's backlog is
+        full, no event tells when there is room, and the stock method would not wait for one.
+        """
+        self._retry = None
+        if not hasattr(self, "connector"):
+            return  # given up meanwhile
+        try:
+            self.socket.connect(self.realAddress)
+        except BlockingIOError:
+            self._retry = self.reactor.callLater(RETRY_INTERVAL, self.doConnect)
+        except OSError as error:
+            self.failIfNotConnected(getConnectError(error))
+        else:
+            self._connectDone()
+
+    def write_late(self) -> None:
+        """Connect, or do what there is to be done for a connection."""
+        if self.connected or self.disconnected:
+            super().write_late()
+        else:
+            self.doConnect()
+
+    def failIfNotConnected(self, err: Any) -> None:
+        """Give the attempt up, unless it has succeeded or failed already."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        super().failIfNotConnected(err)
+
+    def sendFileDescriptor(self, fileno: int) -> None:
+        """Queue a descriptor to travel with the next bytes written."""
+        self._eager = False
+        unix.Client.sendFileDescriptor(self, fileno)
+
+
+class EagerUNIXConnector(unix.Connector):
+    """Connects eager UNIX-socket clients."""
+
+    def _makeTransport(self) -> Any:  # the base class promises one of TCP
+        make: Any = EagerUNIXClient  # its constructor is untyped
+        return make(self.address, self, self.reactor, self.checkPID)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, providedBy
 
-from .eager import EagerConnector
+from .eager import EagerConnector, EagerUNIXConnector
 from .liveness import KEEPALIVE_LIMIT
 from .poller import Poller
 from .ports import EagerTCPPort, EagerUNIXPort
@@ -22,8 +22,8 @@ from .ports import EagerTCPPort, EagerUNIXPort
 
 class EagerReactor:
     """
-    Everything the given reactor is, except that C{listenUNIX}, C{listenTCP} and C{connectTCP}
-    make eager transports.
+    Everything the given reactor is, except that C{listenUNIX}, C{listenTCP}, C{connectUNIX} and
+    C{connectTCP} make eager transports.
 
     The reactor must be one of Twisted's that watch file descriptors (IReactorFDSet).
     """
@@ -71,6 +71,23 @@ class EagerReactor:
         listening = EagerTCPPort(port, factory, backlog, interface, self._poller)
         listening.startListening()
         return listening
+
+    def connectUNIX(
+        self,
+        address: Any,  # a path, str or bytes
+        factory: ClientFactory[Any],
+        timeout: float = 30.0,
+        checkPID: bool = False,
+    ) -> EagerUNIXConnector:
+        """
+        Start connecting.  While the server's backlog is full, it is asked again and again.
+
+        @param timeout: seconds until it counts as failed.
+        @param checkPID: fail if no process holds the lock file beside the socket.
+        """
+        connector = EagerUNIXConnector(address, factory, timeout, self._poller, checkPID)
+        connector.connect()
+        return connector
 
     def connectTCP(
         self,

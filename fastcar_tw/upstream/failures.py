@@ -12,7 +12,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastcar_tw.http.errors import GatewayError
-from fastcar_tw.http.target import Origin
 from fastcar_tw.routes.handshake import HandshakeError
 from fastcar_tw.routes.tunnel import ProxyUnreachableError
 from fastcar_tw.tls.machine import TLSError
@@ -35,7 +34,7 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
 )
 
 
-def connect_error(failure: Failure, origin: Origin) -> NoReturn:
+def connect_error(failure: Failure, origin: object) -> NoReturn:
     """
     An errback: whatever kept a connection from being opened becomes a L{GatewayError}.
 

@@ -27,31 +27,19 @@ from tests.peers.sockets import Peer, RawOrigin
 _BUG = re.compile(r".*(?:Traceback|Unhandled|#critical|#error|Exception|Warning:).*")
 
 
-class Fastcar(Process):
-    """A fastcar started by twistd, as its users start it."""
+class Twistd(Process):
+    """A service of fastcar that is started by twistd, as its users start it."""
 
-    def __init__(
-        self,
-        folder: str,
-        *options: str,
-        ready: bool = True,
-        environ: dict[str, str] | None = None,
-    ) -> None:
-        """Start it on a socket in `folder`, and wait until it listens unless not `ready`.
+    def __init__(self, folder: str, *arguments: str, environ: dict[str, str] | None = None) -> None:
+        """Start `twistd fastcar` with `arguments` in `folder`.
 
         `environ`: environment variables besides our own.
         """
-        self.socket = os.path.join(folder, "fastcar.sock")
-        self.ca_directory = os.path.join(folder, "ca")
-        self.ca_file = os.path.join(self.ca_directory, "ca.pem")
         self._checked = 0
         # twistd lies beside the interpreter of the environment that fastcar is installed in.
         twistd = os.path.join(os.path.dirname(sys.executable), "twistd")
-        fixed = ["-n", "--pidfile=", "fastcar", "--unix", self.socket]
-        fixed += ["--ca-dir", self.ca_directory]
-        super().__init__([sys.executable, twistd, *fixed, *options], folder, environ)
-        if ready:
-            self.wait_for(r"forwarding from .*\n")
+        argv = [sys.executable, twistd, "-n", "--pidfile=", "fastcar", *arguments]
+        super().__init__(argv, folder, environ)
 
     def new_output(self) -> str:
         """What it has printed since this was last asked, which is at the end of every test."""
@@ -76,6 +64,26 @@ class Fastcar(Process):
         if found is None:
             raise AssertionError(f"no {name} of process {self.pid}: has it ended?")
         return int(found[1])
+
+
+class Fastcar(Twistd):
+    """A fastcar on a UNIX socket."""
+
+    def __init__(
+        self,
+        folder: str,
+        *options: str,
+        ready: bool = True,
+        environ: dict[str, str] | None = None,
+    ) -> None:
+        """Start it on a socket in `folder`, and wait until it listens unless not `ready`."""
+        self.socket = os.path.join(folder, "fastcar.sock")
+        self.ca_directory = os.path.join(folder, "ca")
+        self.ca_file = os.path.join(self.ca_directory, "ca.pem")
+        fixed = ("--unix", self.socket, "--ca-dir", self.ca_directory)
+        super().__init__(folder, *fixed, *options, environ=environ)
+        if ready:
+            self.wait_for(r"forwarding from .*\n")
 
 
 class Shared:
@@ -121,7 +129,7 @@ class PeersTestCase(SynchronousTestCase):
         if "fastcar" in self.shared.__dict__:
             self._assert_no_bug(self.fastcar)
 
-    def _assert_no_bug(self, fastcar: Fastcar) -> None:
+    def _assert_no_bug(self, fastcar: Twistd) -> None:
         output = fastcar.new_output()
         self.assertIsNone(_BUG.search(output), output)
 

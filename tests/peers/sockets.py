@@ -28,6 +28,11 @@ class Message(NamedTuple):
     def start_line(self) -> bytes:
         return self.head.partition(b"\r\n")[0]
 
+    @property
+    def status(self) -> int:
+        """The status code of a response."""
+        return int(self.start_line.split(b" ", 2)[1])
+
     def values(self, name: bytes) -> list[bytes]:
         """The values of a field, one for each line."""
         return field_values(self.head, name)

@@ -32,7 +32,12 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import providedBy
 
-from fastcar_tw.transport.eager import EagerTCPClient, EagerTCPServer, EagerUNIXServer
+from fastcar_tw.transport.eager import (
+    EagerTCPClient,
+    EagerTCPServer,
+    EagerUNIXClient,
+    EagerUNIXServer,
+)
 from fastcar_tw.transport.facade import EagerReactor
 
 from .harness import Recorder
@@ -113,19 +118,15 @@ class EndpointTests(TestCase):
     expected_client: type = EagerTCPClient
 
     async def test_unix(self) -> None:
-        """UNIXServerEndpoint listens eagerly, with the mode it was given."""
+        """UNIXServerEndpoint, with the mode it was given, and UNIXClientEndpoint are eager."""
         directory = tempfile.mkdtemp(prefix="fc", dir="/tmp")
         self.addCleanup(shutil.rmtree, directory)
         path = os.path.join(directory, "s")
         await self.listen(UNIXServerEndpoint(self.reactor, path, 1024, 0o640))
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o640)
-        client: Any = await UNIXClientEndpoint(reactor, path).connect(Factory.forProtocol(Recorder))
-        client.transport.write(b"ping")
-        await client.gets(4)
+        self.expected_client = EagerUNIXClient
+        await self.converse(UNIXClientEndpoint(self.reactor, path))
         self.assertIsInstance(self.factory.echo.transport, EagerUNIXServer)
-        client.transport.loseConnection()
-        await self.factory.echo.ends()
-        await client.ends()
 
     async def test_tcp(self) -> None:
         """TCP4ServerEndpoint and TCP4ClientEndpoint are eager on both sides."""

@@ -318,13 +318,21 @@ class OnTCP(Scenarios):
         reactor.connectTCP("127.0.0.1", port.getHost().port, factory)
 
 
-class OnTCPClient(OnTCP):
-    """Scenarios over TCP, the near side connecting."""
+class Connecting(Scenarios):
+    """The near side is the connecting one."""
 
     async def connect_sides(self) -> None:
         port = self.listen(reactor, Once(self.far))
         self.addCleanup(port.stopListening)  # type: ignore[attr-defined]
         self.dial(self.reactor(), port, Once(self.near))
+
+
+class OnUNIXClient(Connecting, OnUNIX):
+    """Scenarios over UNIX sockets, the near side connecting."""
+
+
+class OnTCPClient(Connecting, OnTCP):
+    """Scenarios over TCP, the near side connecting."""
 
 
 class Plain:
@@ -363,3 +371,11 @@ class PlainTCPClientTests(Plain, OnTCPClient, TestCase):
 
 class EagerTCPClientTests(Eager, OnTCPClient, TestCase):
     """Eager, TCP, connecting."""
+
+
+class PlainUNIXClientTests(Plain, OnUNIXClient, TestCase):
+    """Plain, UNIX, connecting."""
+
+
+class EagerUNIXClientTests(Eager, OnUNIXClient, TestCase):
+    """Eager, UNIX, connecting."""

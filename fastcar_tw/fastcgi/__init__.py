@@ -1,0 +1,3 @@
+"""
+The gateway: HTTP in front of php-fpm over kept FastCGI connections.
+"""

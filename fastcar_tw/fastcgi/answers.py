@@ -1,0 +1,112 @@
+"""
+Answers that need no script.
+"""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from fastcar_tw.downstream.exchange import DownstreamExchange
+from fastcar_tw.http.errors import FastcarError
+from fastcar_tw.http.head import RequestHead
+
+if TYPE_CHECKING:
+    from fastcar_tw.downstream.http1 import DownstreamConnection
+
+#: What clients are told: which script, path or php-fpm it was is for the log.
+_PAGES = {
+    500: "internal error",
+    502: "the application did not answer properly",
+    503: "the application is too busy or not there, try again later",
+    504: "the application took too long",
+    507: "there is no room for the request",
+}
+
+
+def for_client(error: FastcarError) -> FastcarError:
+    """
+    What a client is told of a failure.
+    """
+    text = _PAGES.get(error.status, error.text)
+    return FastcarError(error.status, error.proxy_status, text, error.retry_after)
+
+
+class Answer(DownstreamExchange):
+    """
+    A request and its answer, which does not wait for the request's body: after it the client
+    connection is of further use only if that has come already.
+    """
+
+    __slots__ = ("_body", "_downstream", "_fields", "_status")
+
+    def __init__(
+        self,
+        downstream: DownstreamConnection,
+        request: RequestHead,
+        status: int,
+        fields: bytes = b"",
+        body: bytes = b"",
+    ) -> None:
+        """
+        @param fields: field lines.
+        @param body: text.
+        """
+        self.head_only = request.method == b"HEAD"
+        self.request_complete = False
+        self.responded = False
+        self.persist = not request.close
+        self._downstream = downstream
+        self._status = status
+        self._fields = fields
+        self._body = body
+
+    def start(self) -> None:
+        """
+        The request's head, and what came with it, is there: answer.
+        """
+        self.persist = self.persist and self.request_complete
+        self.responded = True
+        body = self._body
+        fields = self._fields + b"Content-Length: %d\r\n" % len(body)
+        if body:
+            fields += b"Content-Type: text/plain; charset=utf-8\r\n"
+        if not self.persist:
+            fields += b"Connection: close\r\n"
+        self._downstream.queue(
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b\r\n%b"
+            % (
+                self._status,
+                HTTPStatus(self._status).phrase.encode("ascii"),
+                formatdate(usegmt=True).encode("ascii"),
+                fields,
+                b"" if self.head_only else body,
+            )
+        )
+        self._downstream.response_done(self.persist)
+
+    def request_end(self, trailers: bytes) -> None:
+        """
+        The request is complete.
+        """
+        self.request_complete = True
+
+    def downstream_lost(self) -> None:
+        """
+        The client has gone, which hurts nobody.
+        """
+
+    def expired(self) -> None:
+        """
+        There is no time in which it could.
+        """
+
+
+def refusal(
+    downstream: DownstreamConnection, request: RequestHead, status: int, text: str
+) -> Answer:
+    """
+    An answer that says no.
+    """
+    return Answer(downstream, request, status, body=f"fastcar: {text}\n".encode())

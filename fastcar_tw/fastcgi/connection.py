@@ -1,0 +1,269 @@
+"""
+One connection to php-fpm, which serves one request after another.
+
+A connection holds a child of php-fpm from the moment it is accepted, so there is no better time to
+tell that child of a next request than at the end of the one before: BEGIN_REQUEST is always sent
+ahead, with the last bytes of a request.  A child reads it when it is done with everything, also
+with what a script does after C{fastcgi_finish_request()}, and not if it is recycled.  On a UNIX
+socket one can see whether it was read; only then does the connection go back to the pool.  On TCP
+one cannot, so there GET_VALUES is sent instead, and answered when the child is done.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+from twisted.python.failure import Failure
+
+from fastcar_tw.fastcgi.backends import Backend
+from fastcar_tw.fastcgi.records import (
+    BEGIN_CLOSE,
+    BEGIN_KEEP,
+    END_REQUEST,
+    GET_VALUES,
+    GET_VALUES_RESULT,
+    OVERLOADED,
+    REQUEST_COMPLETE,
+    STDERR,
+    STDOUT,
+    EndRequest,
+    RecordError,
+    RecordReader,
+    parse_end_request,
+)
+from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.pool.stats import Retired
+from fastcar_tw.transport.unread import has_unread
+from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
+from fastcar_tw.wire import Wire
+
+
+class FastCGIExchange(Protocol):
+    """
+    What a busy connection tells its exchange.
+    """
+
+    #: The end of STDIN is among what was sent, or is being sent.
+    stdin_complete: bool
+
+    def stdout(self, content: bytes) -> None: ...
+
+    def stderr(self, content: bytes) -> None: ...
+
+    def response_end(self) -> None: ...
+
+    def flush_response(self) -> None: ...
+
+    def upstream_full(self) -> None: ...
+
+    def upstream_drained(self) -> None: ...
+
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None: ...
+
+
+class FastCGIOwner(ConnectionOwner["FastCGIConnection"], Protocol):
+    """
+    The pool, as a connection sees it.
+    """
+
+    #: Whether connections are kept, and for how many requests; 0: no limit.
+    keep: bool
+    max_requests: int
+
+    def finishing(self, connection: FastCGIConnection) -> None:
+        """
+        The response is complete, but the child is not done: ask again whether it L{is_ready}.
+        """
+
+
+class FastCGIConnection(KeptConnection):
+    """
+    A connection to php-fpm.
+
+    @ivar backend: whom it leads to.
+    """
+
+    __slots__ = ("_answered", "_asking", "_begun", "_reader", "_sent_before", "backend")
+
+    _exchange: FastCGIExchange | None
+    _owner: FastCGIOwner
+
+    def __init__(self, backend: Backend, owner: FastCGIOwner) -> None:
+        super().__init__(owner)
+        self.backend = backend
+        self._reader = RecordReader()
+        # BEGIN_REQUEST of the request after the present one was sent.
+        self._begun = False
+        # GET_VALUES was sent, and not answered yet.
+        self._asking = False
+        self._answered = False
+        self._sent_before = 0
+
+    def __repr__(self) -> str:
+        return self.describe(self.backend)
+
+    # From the exchange.
+
+    def start(self, exchange: FastCGIExchange, data: bytes) -> None:
+        """
+        Begin an exchange.
+
+        @param data: PARAMS, and as much of STDIN as there is.
+        """
+        wire = self._wire
+        assert wire is not None and self._exchange is None
+        self._exchange = exchange
+        self.served += 1
+        self.fresh = False
+        self._answered = False
+        self._begun = False
+        self._sent_before = wire.bytes_sent
+        wire.write(self._with_next(data))
+
+    def send(self, data: bytes) -> None:
+        """
+        Send more of STDIN.
+        """
+        if self._wire is not None:
+            self._wire.write(self._with_next(data))
+
+    # From the pool.
+
+    def is_ready(self) -> bool:
+        """
+        Of a connection whose response is complete: whether the child waits for its next request.
+        """
+        wire = self._wire
+        return wire is not None and not self._asking and not (self._begun and _has_unread(wire))
+
+    # From the wire.
+
+    def makeConnection(self, transport: Wire) -> None:
+        super().makeConnection(transport)
+        # Without a byte php-fpm would close the connection after 5 s.
+        transport.write(BEGIN_KEEP if self._owner.keep else BEGIN_CLOSE)
+
+    def dataReceived(self, data: bytes) -> None:
+        exchange = self._exchange
+        try:
+            records = self._reader.feed(data)
+            for kind, content in records:
+                self._take(kind, content)
+        except RecordError as error:
+            self._fail("http_protocol_error", f"sent an invalid record: {error}", answered=True)
+        if exchange is not None:
+            exchange.flush_response()
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._exchange is not None:
+            part = "in the middle of" if self._answered else "before"
+            self._fail(
+                "http_response_incomplete" if self._answered else "connection_terminated",
+                f"closed the connection {part} its response",
+                answered=self._answered,
+            )
+        self._end(Retired.ENDED, abort=True)
+        self._leaving = None
+        self._owner.closed(self)
+
+    # Records.
+
+    def _take(self, kind: int, content: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self._take_unasked(kind)
+        elif kind == STDOUT:
+            self._answered = True
+            exchange.stdout(content)
+        elif kind == STDERR:
+            self._answered = True
+            exchange.stderr(content)
+        elif kind == END_REQUEST:
+            self._answered = True
+            self._finish(exchange, parse_end_request(content))
+
+    def _take_unasked(self, kind: int) -> None:
+        if kind == GET_VALUES_RESULT and self._asking:
+            self._asking = False
+            self._owner.release(self)
+        elif self._wire is not None and kind in (STDOUT, STDERR, END_REQUEST):
+            # Whose response it is can only be guessed.
+            self._end(Retired.BROKEN, abort=True)
+
+    def _finish(self, exchange: FastCGIExchange, end: EndRequest) -> None:
+        if end.protocol_status != REQUEST_COMPLETE:
+            self._refused(end.protocol_status)
+            return
+        self._exchange = None
+        wire = self._wire
+        # The rest of a body that the script did not wait for would cut the next request's.
+        whole = exchange.stdin_complete and wire is not None and not wire.unsent
+        exchange.response_end()
+        if not whole:
+            self._end(Retired.BROKEN, abort=True)
+        elif not self._may_go_on():
+            # php-fpm waits for us to close: a connection left open would leak a child.
+            self._end(Retired.ENDED, abort=False)
+        else:
+            self._ask()
+
+    def _ask(self) -> None:
+        """
+        The response was passed on: give the connection back when the child is done.
+        """
+        wire = self._wire
+        if wire is None:
+            return
+        if not self._begun:
+            self._asking = True
+            wire.write(GET_VALUES + BEGIN_KEEP)
+        elif _has_unread(wire):
+            self._owner.finishing(self)
+        else:
+            self._owner.release(self)
+
+    def _refused(self, status: int) -> None:
+        """
+        The request was not served (FastCGI Specification 1.0 section 5.5).
+        """
+        if status == OVERLOADED:
+            self._fail("destination_unavailable", "is overloaded", status=503)
+        else:
+            self._fail("http_protocol_error", f"ended the request with status {status}")
+
+    def _fail(
+        self, proxy_status: str, text: str, *, answered: bool = True, status: int = 502
+    ) -> None:
+        exchange, self._exchange = self._exchange, None
+        wire = self._wire
+        unsent = wire is not None and wire.bytes_sent == self._sent_before
+        self._end(Retired.BROKEN, abort=True)
+        if exchange is not None:
+            error = GatewayError(status, proxy_status, f"{self.backend} {text}")
+            exchange.upstream_failed(error, answered=answered, unsent=unsent)
+
+    # Ours.
+
+    def _may_go_on(self) -> bool:
+        owner = self._owner
+        return owner.keep and (not owner.max_requests or self.served < owner.max_requests)
+
+    def _with_next(self, data: bytes) -> bytes:
+        """
+        At the end of a request, begin the next one, where it can be seen whether that was read.
+        """
+        exchange, wire = self._exchange, self._wire
+        assert exchange is not None and wire is not None
+        if exchange.stdin_complete and self._may_go_on() and _is_local(wire):
+            self._begun = True
+            return data + BEGIN_KEEP
+        return data
+
+
+def _is_local(wire: Wire) -> bool:
+    return bool(wire.getHandle().family == socket.AF_UNIX)
+
+
+def _has_unread(wire: Wire) -> bool:
+    return has_unread(wire.getHandle())
