@@ -69,7 +69,6 @@ class Options(ConfigOptions):
     ]
     flags = {"allow-remote": ("allow_remote", True), "verbose": ("verbose", True)}
     lists = ("listen", "tunnel", "trust", "insecure_origins", "prewarm", "resolve")
-    subOptions: ConfigOptions | None = None
     subCommands = [["fastcgi", None, FastCGIOptions, "Serve HTTP in front of php-fpm."]]
 
     def make_config(self, values: Mapping[str, Any]) -> Config:
@@ -85,7 +84,7 @@ class Options(ConfigOptions):
         @raise UsageError: for one that L{Config} refuses, or that would have no effect.
         """
         super().postOptions()
-        if self.subOptions is not None and self.to_config() != Config():
+        if self.subCommand is not None and self.to_config() != Config():
             raise usage.UsageError(f"options of {self.subCommand} go behind its name")
 
     def opt_listen(self, endpoint: str) -> None:

@@ -16,7 +16,6 @@ from fastcar_tw.config import ConfigError
 from fastcar_tw.downstream.listeners import ListenerError
 from fastcar_tw.downstream.service import DownstreamService
 from fastcar_tw.downstream.socketfile import SocketPathError
-from fastcar_tw.fastcgi.options import FastCGIOptions
 from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
@@ -104,7 +103,7 @@ def makeService(options: Options) -> IService:
 
 
 def _chosen_service(options: Options) -> DownstreamService:
-    if isinstance(options.subOptions, FastCGIOptions):
+    if options.subCommand == "fastcgi":
         return FastCGIService(options.subOptions.to_config())
     return ForwardService(options.to_config())
 

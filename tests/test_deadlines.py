@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.config import Config
 from fastcar_tw.deadlines import NEVER, Deadlines
-from fastcar_tw.forward.forwarder import sweep_interval
+from fastcar_tw.downstream.clients import sweep_interval
 
 
 class Item:

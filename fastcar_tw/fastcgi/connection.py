@@ -84,7 +84,7 @@ class FastCGIConnection(KeptConnection):
     @ivar backend: whom it leads to.
     """
 
-    __slots__ = ("_answered", "_asking", "_begun", "_reader", "_sent_before", "backend")
+    __slots__ = ("_answered", "_asking", "_begun", "_local", "_reader", "_sent_before", "backend")
 
     _exchange: FastCGIExchange | None
     _owner: FastCGIOwner
@@ -99,6 +99,8 @@ class FastCGIConnection(KeptConnection):
         self._asking = False
         self._answered = False
         self._sent_before = 0
+        # On a UNIX socket: it can be seen what the child has read.
+        self._local = False
 
     def __repr__(self) -> str:
         return self.describe(self.backend)
@@ -141,6 +143,7 @@ class FastCGIConnection(KeptConnection):
 
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
+        self._local = transport.getHandle().family == socket.AF_UNIX
         # Without a byte php-fpm would close the connection after 5 s.
         transport.write(BEGIN_KEEP if self._owner.keep else BEGIN_CLOSE)
 
@@ -253,16 +256,11 @@ class FastCGIConnection(KeptConnection):
         """
         At the end of a request, begin the next one, where it can be seen whether that was read.
         """
-        exchange, wire = self._exchange, self._wire
-        assert exchange is not None and wire is not None
-        if exchange.stdin_complete and self._may_go_on() and _is_local(wire):
+        exchange = self._exchange
+        if self._local and exchange is not None and exchange.stdin_complete and self._may_go_on():
             self._begun = True
             return data + BEGIN_KEEP
         return data
-
-
-def _is_local(wire: Wire) -> bool:
-    return bool(wire.getHandle().family == socket.AF_UNIX)
 
 
 def _has_unread(wire: Wire) -> bool:

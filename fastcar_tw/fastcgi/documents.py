@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from errno import ENAMETOOLONG
 from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
@@ -53,19 +54,18 @@ _SOURCE = rb"\.(?:php|phtml|pht(?![a-z])|phar(?![a-z])|inc(?![a-z])|%b)"
 
 class Script(NamedTuple):
     """
-    A script to run, as RFC 3875 names it.
+    A script to run, as RFC 3875 names it.  There is no PATH_TRANSLATED, since php-fpm with
+    C{cgi.fix_pathinfo=0} runs the file that it names.
 
     @ivar filename: SCRIPT_FILENAME, as php-fpm sees it.
     @ivar name: SCRIPT_NAME: the script's path in the URL, decoded.
     @ivar path_info: PATH_INFO, decoded; empty or with a leading slash.
-    @ivar path_translated: PATH_TRANSLATED; empty without PATH_INFO (RFC 3875 section 4.1.6).
     @ivar document_root: DOCUMENT_ROOT, as php-fpm sees it.
     """
 
     filename: bytes
     name: bytes
     path_info: bytes
-    path_translated: bytes
     document_root: bytes
 
 
@@ -94,10 +94,10 @@ Document: TypeAlias = "Script | StaticFile | Redirect"
 
 class NotFoundError(FastcarError):
     """
-    Nothing is there that may be had: 404 (RFC 9209 section 2.3.12, C{http_request_error}).
+    Nothing is there that may be had: 404 (RFC 9209 section 2.3: C{http_request_error}).
 
-    @ivar reason: for the log only, as it names paths: what was in the way; empty if there was
-        just nothing there.
+    @ivar reason: for the log only, as it names paths: what was in the way, which is the
+        operator's to mend; empty if there was just nothing there.
     """
 
     def __init__(self, reason: str) -> None:
@@ -266,13 +266,10 @@ class DocumentRoot:
         # Links below the root stay: applications compare the names of SCRIPT_FILENAME and
         # SCRIPT_NAME.  The root's own are resolved, for opcache to see a new release as new files.
         root = self._document_root
-        return Script(root.rstrip(b"/") + url, url, b"", b"", root)
+        return Script(root.rstrip(b"/") + url, url, b"", root)
 
     def _with_path_info(self, script: Script, path_info: bytes) -> Script:
-        if not path_info:
-            return script
-        filename, name, _, _, root = script
-        return Script(filename, name, path_info, root.rstrip(b"/") + path_info, root)
+        return script._replace(path_info=path_info) if path_info else script
 
     def _mode(self, url: bytes) -> int:
         """
@@ -284,7 +281,9 @@ class DocumentRoot:
         except (FileNotFoundError, NotADirectoryError):
             return 0
         except OSError as error:
-            self._reason = f"{error.strerror}: {os.fsdecode(path)!r}"
+            # Clients can ask for long names as they like, and must not fill the log.
+            if error.errno != ENAMETOOLONG:
+                self._reason = f"{error.strerror}: {os.fsdecode(path)!r}"
             return 0
 
     def _admits(self, path: bytes, script: bool) -> bool:

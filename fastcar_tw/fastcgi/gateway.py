@@ -53,6 +53,7 @@ class Gateway(Clients):
     The FastCGI service's shared parts.
 
     @ivar pool: connections to php-fpm.
+    @ivar local_addresses: of TCP listeners that have one only: address and port, by name.
     @ivar server_contexts: the certificate shown to clients; None: no TLS.
     """
 
@@ -70,6 +71,7 @@ class Gateway(Clients):
     ) -> None:
         super().__init__(config, clock)
         self.pool = pool
+        self.local_addresses: dict[str, tuple[str, int]] = {}
         self.server_contexts = server_contexts
         assert config.root is not None
         self._documents = DocumentRoot(
@@ -112,7 +114,8 @@ class Gateway(Clients):
         """
         Whether a script's response names what to answer with in its place.
         """
-        return bool(head.local_redirect or head.sendfile or head.accel)
+        named = head.local_redirect or head.sendfile or head.accel
+        return bool(named) and head.status not in (204, 304)
 
     def substitute(
         self, downstream: DownstreamConnection, request: RequestHead, head: CGIHead, redirects: int
@@ -198,7 +201,9 @@ class Gateway(Clients):
         """
         entrance = downstream.entrance
         peer, https = entrance.peer, bool(entrance.tls_version)
-        local = self._local_address(downstream) if peer is not None else None
+        local = None
+        if peer is not None:
+            local = self.local_addresses.get(entrance.listener) or _local_address(downstream)
         believed = self._proxies.trusts(peer)
         if believed:
             peer, local, https, request.fields = self._proxies.arrival(
@@ -222,13 +227,6 @@ class Gateway(Clients):
             self._date_until = now + 0.5
         return self._date
 
-    def _local_address(self, downstream: DownstreamConnection) -> tuple[str, int] | None:
-        try:
-            address: tuple[str, int] = downstream.handle.getsockname()[:2]
-        except (OSError, AttributeError):
-            return None
-        return address
-
     # The log.
 
     def log_stderr(self, script: str, content: bytes, told: int) -> int:
@@ -247,6 +245,14 @@ class Gateway(Clients):
                 self.log.warn("{script}: stderr: no more of this request is told", script=script)
                 told += 1
         return told
+
+
+def _local_address(downstream: DownstreamConnection) -> tuple[str, int] | None:
+    try:
+        address: tuple[str, int] = downstream.handle.getsockname()[:2]
+    except (OSError, AttributeError):
+        return None
+    return address
 
 
 def _redirected(request: RequestHead, target: bytes) -> RequestHead:

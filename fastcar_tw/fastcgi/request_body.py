@@ -142,7 +142,7 @@ class CollectedBody:
             self._file.write(content)
         except OSError as error:
             text = f"the request body could not be stored: {error.strerror}"
-            raise FastcarError(507, "proxy_internal_response", text) from None
+            raise FastcarError(507, "proxy_internal_error", text) from None
 
     def end(self) -> None:
         self.rewind()

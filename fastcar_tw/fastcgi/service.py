@@ -5,6 +5,7 @@ The FastCGI service as Twisted starts and stops it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -72,6 +73,8 @@ class FastCGIService(DownstreamService):
             listener = self.open_listener(parse_listener(text), factory)
             # Nobody has been accepted yet.
             factory.listener = str(listener)
+            if not listener.path and not ip_address(listener.interface or "0.0.0.0").is_unspecified:
+                self.gateway.local_addresses[str(listener)] = (listener.interface, listener.port)
             self.log.info(
                 "listening on {listener}{notes}",
                 listener=str(listener),

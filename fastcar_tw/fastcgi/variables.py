@@ -46,6 +46,8 @@ _PASSED_ON = re.compile(rb"[0-9a-z\-]+")
 #: Besides the hop-by-hop fields, which are gone already: CONTENT_LENGTH is told exactly, and Expect
 #: is answered here.
 _NOT_PASSED_ON = frozenset((b"content-length", b"expect", b"proxy"))
+#: Whom a request of HTTP/1.0 is for that does not say, as many a check of health does not.
+_NO_HOST = b"localhost"
 _PROTOCOLS = {
     10: encode_pair(b"SERVER_PROTOCOL", b"HTTP/1.0"),
     11: encode_pair(b"SERVER_PROTOCOL", b"HTTP/1.1"),
@@ -155,23 +157,31 @@ def request_variables(
     """
     target = request.target
     pairs = [
-        encode_pair(b"SCRIPT_FILENAME", script.filename),
-        encode_pair(b"SCRIPT_NAME", script.name),
-        encode_pair(b"DOCUMENT_ROOT", script.document_root),
-        _server_name(request.host),
+        _script_variables(script),
+        _server_name(request.host or _NO_HOST),
         _PROTOCOLS[request.version],
         encode_pair(b"REQUEST_METHOD", request.method),
         encode_pair(b"REQUEST_URI", target),
         encode_pair(b"QUERY_STRING", target.partition(b"?")[2]),
-        encode_pair(b"DOCUMENT_URI", script.name + script.path_info),
     ]
-    if script.path_info:
-        pairs.append(encode_pair(b"PATH_INFO", script.path_info))
     if request.content_length is not None or request.chunked:
         pairs.append(encode_pair(b"CONTENT_LENGTH", b"%d" % content_length))
     fields = _fields(request.fields, _OF_TRUSTED if believed else _OF_ANYONE)
     pairs += [encode_pair(name, value) for name, value in fields.items()]
     return pairs
+
+
+@lru_cache(1024)
+def _script_variables(script: Script) -> bytes:
+    pairs = [
+        encode_pair(b"SCRIPT_FILENAME", script.filename),
+        encode_pair(b"SCRIPT_NAME", script.name),
+        encode_pair(b"DOCUMENT_ROOT", script.document_root),
+        encode_pair(b"DOCUMENT_URI", script.name + script.path_info),
+    ]
+    if script.path_info:
+        pairs.append(encode_pair(b"PATH_INFO", script.path_info))
+    return b"".join(pairs)
 
 
 def _fields(lines: bytes, names: _Names) -> dict[bytes, bytes]:

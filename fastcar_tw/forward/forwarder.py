@@ -17,6 +17,7 @@ from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.downstream.http1 import DownstreamConnection
 from fastcar_tw.forward.exchange import Exchange
 from fastcar_tw.forward.local import LocalExchange, answer_locally
+from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.head import RequestHead
 from fastcar_tw.http.target import Origin, parse_authority
 from fastcar_tw.routes.allowed_tunnels import AllowedTunnels
@@ -75,6 +76,8 @@ class Forwarder(Clients):
         """
         See L{Clients.exchange}.
         """
+        if not request.host:
+            raise MessageError("no Host field: expected the name of the origin")
         entrance = downstream.entrance
         scheme = entrance.scheme
         if request.scheme is not None and not entrance.secure:

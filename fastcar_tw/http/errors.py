@@ -15,7 +15,6 @@ REASONS: dict[int, bytes] = {
     200: b"OK",
     400: b"Bad Request",
     404: b"Not Found",
-    405: b"Method Not Allowed",
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",

@@ -53,7 +53,7 @@ class RequestHead:
     @ivar target: origin-form, asterisk-form, or authority-form for CONNECT.
     @ivar version: 10 or 11.
     @ivar scheme: of an absolute-form target, else None.
-    @ivar host: the authority that decides the destination.
+    @ivar host: the authority that decides the destination; empty if an HTTP/1.0 request has none.
     @ivar fields: field lines to pass on, each ended by CRLF; Content-Length is among them,
         hop-by-hop fields are not.
     @ivar content_length: bytes of the body, None when the field is absent.
@@ -205,7 +205,7 @@ def parse_request_head(data: bytes, end: int) -> RequestHead:
         _judge_request(head, found)
     if target[:1] != b"/":
         _judge_other_target(head, b"host" in found)
-    elif not head.host:
+    elif not head.host and (head.version == 11 or b"host" in found):
         raise MessageError("no Host field: expected the name of the origin")
     return head
 

@@ -457,7 +457,7 @@ class PoolCore(Generic[K, C, W]):
         Who is to have a connection that has come free.
         """
         first = next(iter(lane.line.values()), None)
-        if self._one_line:
+        if self._one_line and len(self._lanes) > 1:
             other = next((place for place in self._queue.values() if not place.fresh), None)
             if other is not None and (first is None or other.number < first.number):
                 return other
@@ -537,10 +537,11 @@ class PoolCore(Generic[K, C, W]):
         """
         Those who wait for nothing count on the attempts that nobody counts on.
         """
-        while lane.queued and lane.promised < lane.opening - len(lane.owned):
-            waiter, _ = lane.queued.popitem(last=False)
-            del self._queue[waiter]
-        if lane.wanting > lane.queue_length:
+        if lane.opening:
+            while lane.queued and lane.promised < lane.opening - len(lane.owned):
+                waiter, _ = lane.queued.popitem(last=False)
+                del self._queue[waiter]
+        if lane.wanting and lane.wanting > lane.queue_length:
             self._wanting -= lane.wanting - lane.queue_length
             lane.wanting = lane.queue_length
 
@@ -573,6 +574,8 @@ class PoolCore(Generic[K, C, W]):
         After any change to a lane: refuse whom it cannot help, open what may be opened, and make
         room for what may not.
         """
+        if self._is_settled(lane):
+            return
         if lane.queue_length:
             self._refuse_hopeless(lane, now, decisions)
         if self._one_line and self._queue:
@@ -589,6 +592,17 @@ class PoolCore(Generic[K, C, W]):
             self._recount(first, now)
             self._list(first)
         self._make_room(lane, decisions)
+
+    def _is_settled(self, lane: Lane[K, C, W]) -> bool:
+        """
+        The usual case under load: an origin has all the connections that it may have, its requests
+        wait for these, and no other origin wants room.
+        """
+        return (
+            lane.count >= self.limits.max_connections_per_origin
+            and not (lane.fresh_queued or self._wanting or self._listed)
+            and not lane.breaker.tripped
+        )
 
     def _draw(self, lane: Lane[K, C, W], now: float) -> None:
         """
@@ -722,6 +736,8 @@ class PoolCore(Generic[K, C, W]):
         """
         A request that needs room comes before the first one in this line.
         """
+        if not (self._wanting or lane.fresh_queued):
+            return False
         if self._lacks_room_for_fresh(lane):
             return True
         # Of this lane only those count for whom this connection is of no use.

@@ -19,8 +19,8 @@ from fastcar_tw.fastcgi.variables import (
 from fastcar_tw.http.errors import MessageError
 from fastcar_tw.http.head import parse_request_head
 
-SCRIPT = Script(b"/srv/public/a.php", b"/a.php", b"", b"", b"/srv/public")
-WITH_PATH = SCRIPT._replace(path_info=b"/x.jpg", path_translated=b"/srv/public/x.jpg")
+SCRIPT = Script(b"/srv/public/a.php", b"/a.php", b"", b"/srv/public")
+WITH_PATH = SCRIPT._replace(path_info=b"/x.jpg")
 
 
 def encoded(
