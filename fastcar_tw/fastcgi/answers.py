@@ -13,6 +13,7 @@ from fastcar_tw.http.errors import FastcarError
 from fastcar_tw.http.head import RequestHead
 
 if TYPE_CHECKING:
+    from fastcar_tw.downstream.clients import Clients
     from fastcar_tw.downstream.http1 import DownstreamConnection
 
 #: What clients are told: which script, path or php-fpm it was is for the log.
@@ -33,16 +34,26 @@ def for_client(error: FastcarError) -> FastcarError:
     return FastcarError(error.status, error.proxy_status, text, error.retry_after)
 
 
+def describe(request: RequestHead) -> str:
+    """
+    A request as the log tells it: method and path; the query is nobody's business.
+    """
+    # Both may be of any length.
+    path = request.target.partition(b"?")[0][:256].decode("ascii", "backslashreplace")
+    return f"{request.method[:32].decode('ascii')} {path}"
+
+
 class Answer(DownstreamExchange):
     """
     A request and its answer, which does not wait for the request's body: after it the client
     connection is of further use only if that has come already.
     """
 
-    __slots__ = ("_body", "_downstream", "_fields", "_status")
+    __slots__ = ("_body", "_clients", "_downstream", "_fields", "_request", "_status")
 
     def __init__(
         self,
+        clients: Clients,
         downstream: DownstreamConnection,
         request: RequestHead,
         status: int,
@@ -57,7 +68,9 @@ class Answer(DownstreamExchange):
         self.request_complete = False
         self.responded = False
         self.persist = not request.close
+        self._clients = clients
         self._downstream = downstream
+        self._request = request
         self._status = status
         self._fields = fields
         self._body = body
@@ -84,6 +97,8 @@ class Answer(DownstreamExchange):
                 b"" if self.head_only else body,
             )
         )
+        if self._clients.config.verbose:
+            self._clients.succeeded(describe(self._request), self._status, self._clients.now())
         self._downstream.response_done(self.persist)
 
     def request_end(self, trailers: bytes) -> None:
@@ -104,9 +119,13 @@ class Answer(DownstreamExchange):
 
 
 def refusal(
-    downstream: DownstreamConnection, request: RequestHead, status: int, text: str
+    clients: Clients,
+    downstream: DownstreamConnection,
+    request: RequestHead,
+    status: int,
+    text: str,
 ) -> Answer:
     """
     An answer that says no.
     """
-    return Answer(downstream, request, status, body=f"fastcar: {text}\n".encode())
+    return Answer(clients, downstream, request, status, body=f"fastcar: {text}\n".encode())

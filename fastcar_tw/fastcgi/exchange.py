@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.exchange import DownstreamExchange
-from fastcar_tw.fastcgi.answers import for_client
+from fastcar_tw.fastcgi.answers import describe, for_client
 from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.documents import Script
@@ -142,11 +142,11 @@ class ScriptExchange(DownstreamExchange):
         All that arrived together has been told.
         """
         body = self._body
-        if self._ended or body is None:
+        if self._ended or self._waiting or body is None:
             return
         if self._connection is not None:
             self._send_body(body)
-        elif body.collected and self.request_complete and not self._waiting:
+        elif body.collected and self.request_complete:
             self._ask()
             return
         self._set_deadline()
@@ -239,9 +239,11 @@ class ScriptExchange(DownstreamExchange):
         if self._ended:
             return
         self._waiting = False
-        assert self._backend is not None
-        self._tried.add(self._backend)
-        backend = self._gateway.pool.choose(self._tried)
+        backend = None
+        # In the line that is one for all it would only stand again.
+        if self._backend is not None and error.proxy_status != "connection_limit_reached":
+            self._tried.add(self._backend)
+            backend = self._gateway.pool.choose(self._tried)
         if backend is None:
             self._end()
             self._fail(error)
@@ -495,8 +497,7 @@ class ScriptExchange(DownstreamExchange):
         return self._script.name.decode("ascii", "backslashreplace")
 
     def _what(self) -> str:
-        # Both may be of any length.
-        return f"{self._request.method[:32].decode('ascii')} {self._script_name()[:256]}"
+        return describe(self._request)
 
 
 def _request_body(request: RequestHead, gateway: Gateway) -> RequestBody | None:

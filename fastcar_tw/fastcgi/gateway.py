@@ -145,21 +145,21 @@ class Gateway(Clients):
     ) -> DownstreamExchange:
         limit = self.config.max_body
         if request.target == b"*":
-            return Answer(downstream, request, 200)
+            return Answer(self, downstream, request, 200)
         if request.method == b"TRACE":
-            return refusal(downstream, request, 405, "TRACE is not served")
+            return refusal(self, downstream, request, 405, "TRACE is not served")
         if request.content_length is not None and 0 < limit < request.content_length:
-            return refusal(downstream, request, 413, too_large(limit).text)
+            return refusal(self, downstream, request, 413, too_large(limit).text)
         try:
             document = self._documents.find(request.target)
         except NotFoundError as error:
             if error.reason:
                 self.log.warn("not found: {reason}", reason=error.reason)
-            return refusal(downstream, request, 404, error.text)
+            return refusal(self, downstream, request, 404, error.text)
         if isinstance(document, Script):
             return ScriptExchange(self, downstream, request, document, redirects)
         if isinstance(document, Redirect):
-            return Answer(downstream, request, 301, b"Location: %b\r\n" % document.location)
+            return Answer(self, downstream, request, 301, b"Location: %b\r\n" % document.location)
         return StaticExchange(self, downstream, request, document.path)
 
     def _sent_file(self, head: CGIHead) -> bytes:

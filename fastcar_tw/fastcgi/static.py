@@ -20,6 +20,7 @@ from twisted.web.http import HTTPChannel, Request, datetimeToString
 from twisted.web.http_headers import Headers
 
 from fastcar_tw.downstream.exchange import DownstreamExchange
+from fastcar_tw.fastcgi.answers import describe
 from fastcar_tw.fastcgi.file_head import FileHead
 from fastcar_tw.fastcgi.preconditions import find_conditions, judge, range_to_send
 from fastcar_tw.fastcgi.request_channel import RequestChannel
@@ -243,7 +244,10 @@ class StaticExchange(DownstreamExchange):
         else:
             answer = FastcarError(404, "http_request_error", "not found")
         self._clients.log.warn(
-            "{what}: {reason}", what=self._what(), reason=error.strerror or str(error)
+            "{what}: {path}: {reason}",
+            what=self._what(),
+            path=self._path.decode("utf-8", "backslashreplace"),
+            reason=error.strerror or str(error),
         )
         self._downstream.failed(answer)
 
@@ -301,5 +305,4 @@ class StaticExchange(DownstreamExchange):
         self._downstream.deadline = self._clients.stall_deadline()
 
     def _what(self) -> str:
-        path = self._path.decode("utf-8", "backslashreplace")
-        return f"{self._request.method.decode('ascii')} {path}"
+        return describe(self._request)
