@@ -1,12 +1,14 @@
 # fastcar: run, test, lint and measure from a fresh clone; needs Python 3.10 or newer with venv.
 #
 #   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
+#   make run-fastcgi  PORT=8080 ARGS="--verbose"   serve examples/fastcgi with php-fpm
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
 #   make compare URL=https://example.com/ ARGS="--requests 50"   what PHP gains; or ARGS="--rtt 20"
-#   make soak | bench ARGS="--quick" | memory | lint | clean
+#   make soak | bench ARGS="--quick" | bench-fastcgi | memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
+PORT ?= 8080
 TESTS ?= tests
 URL ?=
 ARGS ?=
@@ -18,7 +20,7 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test soak lint compare bench memory clean
+.PHONY: help run run-fastcgi test soak lint compare bench bench-fastcgi memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,6 +32,12 @@ run: $(VENV)/.run
 	@echo "  curl --unix-socket '$(SOCKET)' http://example.com/"
 	@echo
 	@exec $(BIN)/twistd -n --pidfile= fastcar --unix '$(SOCKET)' $(ARGS)
+
+run-fastcgi: $(VENV)/.run
+	@echo
+	@echo "fastcar starts on http://127.0.0.1:$(PORT)/ with examples/fastcgi and php-fpm."
+	@echo
+	@TWISTD=$(BIN)/twistd PORT='$(PORT)' exec examples/fastcgi/run $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m twisted.trial $(ARGS) $(TESTS)
@@ -48,6 +56,9 @@ compare: $(VENV)/.compare
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m bench $(ARGS)
+
+bench-fastcgi: $(VENV)/.run
+	$(BIN)/python -m bench.fastcgi $(ARGS)
 
 memory: $(VENV)/.bench
 	$(BIN)/python -m bench.memory $(ARGS)

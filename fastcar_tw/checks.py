@@ -61,9 +61,16 @@ class ConfigError(ValueError):
         self.value = value
         self.expected = expected
         self.reason = reason
-        given = "nothing" if value is None else repr(value)
-        message = f"{option_name(field)}: got {given}, expected {expected}"
-        super().__init__(f"{message} ({reason})" if reason else message)
+        message = f"{option_name(field)}: got {_shown(value)}, expected {expected}"
+        # Reasons may repeat what was given, line breaks included.
+        super().__init__(f"{message} ({' '.join(reason.split())})" if reason else message)
+
+
+def _shown(value: object) -> str:
+    try:
+        return "nothing" if value is None else repr(value)
+    except ValueError:
+        return "too long a number"
 
 
 class Hidden:
@@ -76,9 +83,19 @@ class Hidden:
 
 
 def check_path(field: str, value: object, expected: str = "a path") -> str:
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or not is_system_text(value):
         raise ConfigError(field, value, expected)
     return os.path.abspath(value)
+
+
+def is_system_text(text: str) -> bool:
+    """
+    Whether a text can be given to the system, or to php-fpm.
+    """
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # there are halves of surrogate pairs in it
+        return False
 
 
 def _socket_path(field: str, value: object) -> str:

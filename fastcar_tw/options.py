@@ -77,6 +77,14 @@ class Options(ConfigOptions):
         """
         return Config(**values)
 
+    def getSynopsis(self) -> str:
+        """
+        The command line, or how that of another service begins.
+        """
+        if self.subCommand is not None:
+            self.synopsis = ""
+        return super().getSynopsis().rstrip()
+
     def postOptions(self) -> None:
         """
         Check the values.

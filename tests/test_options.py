@@ -153,8 +153,8 @@ class MistakeTests(SynchronousTestCase):
         self.assertEqual(self.exit_line("--unix"), "fastcar: option --unix requires argument")
 
     def test_stray_argument(self) -> None:
-        """A word that is no option is refused, not ignored."""
-        self.assertEqual(self.exit_line("/a"), "fastcar: got '/a', expected only options")
+        """A word that is neither an option nor a service is refused, not ignored."""
+        self.assertEqual(self.exit_line("/a"), "fastcar: Unknown command: /a")
 
     def test_twice_the_same_path(self) -> None:
         """Two sockets cannot share a path."""

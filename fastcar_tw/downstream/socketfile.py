@@ -68,8 +68,11 @@ def check_path(path: str) -> None:
 
     @raise SocketPathError: if it is empty, not of a file, or too long.
     """
-    length = len(os.fsencode(path))
-    if not path or "\0" in path:
+    try:
+        length = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        length = 0
+    if not length or "\0" in path:
         raise SocketPathError(f"{path!r}: expected the path of a file")
     if length > MAX_PATH_LENGTH:
         raise SocketPathError(

@@ -45,11 +45,11 @@ def describe(request: RequestHead) -> str:
 
 class Answer(DownstreamExchange):
     """
-    A request and its answer, which does not wait for the request's body: after it the client
-    connection is of further use only if that has come already.
+    A request and its answer, which has no body, and does not wait for the request's: after it the
+    client connection is of further use only if that has come already.
     """
 
-    __slots__ = ("_body", "_clients", "_downstream", "_fields", "_request", "_status")
+    __slots__ = ("_clients", "_downstream", "_fields", "_request", "_status")
 
     def __init__(
         self,
@@ -58,11 +58,9 @@ class Answer(DownstreamExchange):
         request: RequestHead,
         status: int,
         fields: bytes = b"",
-        body: bytes = b"",
     ) -> None:
         """
         @param fields: field lines.
-        @param body: text.
         """
         self.head_only = request.method == b"HEAD"
         self.request_complete = False
@@ -73,32 +71,28 @@ class Answer(DownstreamExchange):
         self._request = request
         self._status = status
         self._fields = fields
-        self._body = body
 
     def start(self) -> None:
         """
         The request's head, and what came with it, is there: answer.
         """
+        if self._clients.config.verbose:
+            self._clients.succeeded(describe(self._request), self._status, self._clients.now())
+        self._answer()
+
+    def _answer(self) -> None:
         self.persist = self.persist and self.request_complete
         self.responded = True
-        body = self._body
-        fields = self._fields + b"Content-Length: %d\r\n" % len(body)
-        if body:
-            fields += b"Content-Type: text/plain; charset=utf-8\r\n"
-        if not self.persist:
-            fields += b"Connection: close\r\n"
         self._downstream.queue(
-            b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b\r\n%b"
+            b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Length: 0\r\n%b%b\r\n"
             % (
                 self._status,
                 HTTPStatus(self._status).phrase.encode("ascii"),
                 formatdate(usegmt=True).encode("ascii"),
-                fields,
-                b"" if self.head_only else body,
+                self._fields,
+                b"" if self.persist else b"Connection: close\r\n",
             )
         )
-        if self._clients.config.verbose:
-            self._clients.succeeded(describe(self._request), self._status, self._clients.now())
         self._downstream.response_done(self.persist)
 
     def request_end(self, trailers: bytes) -> None:
@@ -118,14 +112,22 @@ class Answer(DownstreamExchange):
         """
 
 
-def refusal(
-    clients: Clients,
-    downstream: DownstreamConnection,
-    request: RequestHead,
-    status: int,
-    text: str,
-) -> Answer:
+class Refusal(Answer):
     """
-    An answer that says no.
+    A request that gets an error for an answer.
     """
-    return Answer(clients, downstream, request, status, body=f"fastcar: {text}\n".encode())
+
+    __slots__ = ("_error",)
+
+    def __init__(
+        self,
+        clients: Clients,
+        downstream: DownstreamConnection,
+        request: RequestHead,
+        error: FastcarError,
+    ) -> None:
+        super().__init__(clients, downstream, request, error.status)
+        self._error = error
+
+    def _answer(self) -> None:
+        self._downstream.failed(self._error)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from fastcar_tw.downstream import socketfile
 from fastcar_tw.http.errors import MessageError
-from fastcar_tw.http.target import check_host, join_authority
+from fastcar_tw.http.target import join_authority, parse_authority
 
 _EXPECTED = "unix:/PATH or tcp:HOST:PORT"
-_TCP = re.compile(r"(\[[^\]]+\]|[^:]+):([0-9]{1,5})")
+#: With a port, for which there is no default.
+_TCP = re.compile(r".+:[0-9]{1,5}")
 
 
 class BackendError(ValueError):
@@ -60,12 +61,9 @@ def parse_backend(text: str) -> Backend:
     if match is None:
         raise BackendError(_EXPECTED)
     try:
-        host = check_host(match[1].strip("[]"))
+        host, port = parse_authority(rest.encode("ascii", "replace"), "http")
     except MessageError as error:
-        raise BackendError(_EXPECTED, error.text) from None
-    port = int(match[2])
-    if not 0 < port < 65536:
-        raise BackendError("a port from 1 to 65535")
+        raise BackendError(_EXPECTED, error.text.removeprefix("invalid Host: ")) from None
     return Backend(host=host, port=port)
 
 

@@ -9,9 +9,11 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+from urllib.parse import quote
 
 from fastcar_tw.checks import (
     ConfigError,
+    Hidden,
     check_count,
     check_flag,
     check_group,
@@ -24,21 +26,37 @@ from fastcar_tw.checks import (
     check_socket_mode,
     check_timeout,
     check_timeout_or_zero,
+    is_system_text,
 )
 from fastcar_tw.downstream.listeners import parse_listener
 from fastcar_tw.fastcgi.backends import BackendError, parse_backend
+from fastcar_tw.fastcgi.document_names import (
+    DocumentNameError,
+    parse_front_controller,
+    parse_index,
+    parse_suffix,
+)
+from fastcar_tw.fastcgi.documents import DocumentRoot, NotFoundError, Script
 from fastcar_tw.fastcgi.forwarded import TrustedProxyError, parse_trusted_proxy
 
-__all__ = ["CHECKS", "check_places", "check_prewarmed"]
+__all__ = ["CHECKS", "check_front_controller", "check_places", "check_prewarmed"]
 
 #: Bytes; nothing that php could make use of is larger.
 MAX_SIZE = 1 << 50
+#: Bytes of all --param, which have to fit into one record.
+MAX_VARIABLES = 32768
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_FRONT_CONTROLLER = "a script that is there, below --root"
 
 
-def _existing_directory(field: str, value: object) -> str:
-    path = check_path(field, value, "an existing directory")
+def _existing_directory(field: str, value: Any) -> str:
+    expected = "an existing directory"
+    plain = check_path(field, value, expected)
+    # Where there are symbolic links, ".." leads elsewhere than it looks.
+    path = os.path.join(os.getcwd(), value) if ".." in value.split("/") else plain
     if not os.path.isdir(path):
-        raise ConfigError(field, value, "an existing directory")
+        raise ConfigError(field, value, expected)
     return path
 
 
@@ -55,7 +73,7 @@ def _directories(field: str, value: object) -> tuple[str, ...]:
 def _absolute_path(field: str, value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+    if not isinstance(value, str) or not value.startswith("/") or not is_system_text(value):
         raise ConfigError(field, value, "an absolute path")
     return os.path.normpath(value)
 
@@ -65,48 +83,48 @@ def _fpm(field: str, value: object) -> tuple[str, ...]:
     texts = tuple(check_parsed(field, each, parse_backend, BackendError) for each in several)
     if not texts:
         raise ConfigError(field, None, "where php-fpm listens: unix:/PATH or tcp:HOST:PORT")
-    if len(set(map(parse_backend, texts))) < len(texts):
-        raise ConfigError(field, texts[-1], "each php-fpm once")
+    backends = set()
+    for text in texts:
+        backend = parse_backend(text)
+        if backend in backends:
+            raise ConfigError(field, text, "each php-fpm once")
+        backends.add(backend)
     return texts
 
 
-def _name_in_root(field: str, value: object) -> str:
-    expected = "a path below the root, as index.php"
-    path = value if isinstance(value, str) else ""
-    parts = path.split("/")
-    if "\0" in path or any(part in ("", ".", "..") for part in parts):
-        raise ConfigError(field, value, expected)
-    return path
-
-
-def _names_in_root(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_name_in_root(field, each) for each in check_several(field, value, "names"))
-
-
-def _optional_name_in_root(field: str, value: object) -> str | None:
-    return (
-        None
-        if value is None
-        else _name_in_root(field, value.removeprefix("/"))
-        if isinstance(value, str)
-        else _name_in_root(field, value)
-    )
+def _index(field: str, value: object) -> tuple[str, ...]:
+    several = check_several(field, value, "names")
+    return tuple(check_parsed(field, each, parse_index, DocumentNameError) for each in several)
 
 
 def _suffix(field: str, value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\.[A-Za-z0-9]+", value):
-        raise ConfigError(field, value, "a dot with letters and digits, as .php")
+    return check_parsed(field, value, parse_suffix, DocumentNameError)
+
+
+def _script(field: str, value: object) -> str | None:
+    # Whether it is one is seen when the root and the suffix are known.
+    if not isinstance(value, (str, type(None))):
+        raise ConfigError(field, value, "a script below the root")
     return value
 
 
 def _variables(field: str, value: object) -> tuple[str, ...]:
-    return tuple(_variable(field, each) for each in check_several(field, value, "variables"))
+    several = tuple(_variable(field, each) for each in check_several(field, value, "variables"))
+    size = 0
+    for text in several:
+        size += len(os.fsencode(text))
+        if size > MAX_VARIABLES:
+            raise ConfigError(field, Hidden(), f"at most {MAX_VARIABLES} bytes in all")
+    return several
 
 
 def _variable(field: str, value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*=[^\0]*", value):
-        raise ConfigError(field, value, "NAME=VALUE")
-    return value
+    valid = isinstance(value, str) and _VARIABLE.fullmatch(value) and is_system_text(value)
+    if not valid:
+        # What is behind the name may be a password.
+        shown = Hidden() if isinstance(value, str) and "=" in value else value
+        raise ConfigError(field, shown, "NAME=VALUE, the name of letters, digits and _")
+    return str(value)
 
 
 def _trusted_proxies(field: str, value: object) -> tuple[str, ...]:
@@ -138,6 +156,26 @@ def check_places(listen: Iterable[str]) -> None:
         raise ConfigError("listen", None, "an endpoint such as tcp:8080:interface=127.0.0.1")
 
 
+def check_front_controller(root: str, path: str | None, split: str) -> None:
+    """
+    See that the front controller is a script that is there.
+
+    @raise ConfigError: if not.
+    """
+    if path is None:
+        return
+    field = "front_controller"
+    try:
+        url = parse_front_controller(path, parse_suffix(split))
+        document = DocumentRoot(root, split=split, now=float).find(quote(url).encode("ascii"))
+    except DocumentNameError as error:
+        raise ConfigError(field, path, error.expected) from None
+    except NotFoundError as error:
+        raise ConfigError(field, path, _FRONT_CONTROLLER, error.reason) from None
+    if not isinstance(document, Script):
+        raise ConfigError(field, path, _FRONT_CONTROLLER, "it is a directory")
+
+
 def check_prewarmed(prewarm: int, connections: int, keep: bool) -> None:
     """
     See that connections that are to be kept open may be kept.
@@ -160,8 +198,8 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "cert": check_optional_file,
     "key": check_optional_file,
     "fpm_root": _absolute_path,
-    "index": _names_in_root,
-    "front_controller": _optional_name_in_root,
+    "index": _index,
+    "front_controller": _script,
     "split": _suffix,
     "static": check_flag,
     "symlinks_to": _directories,

@@ -5,11 +5,16 @@ made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastcar_tw.checks import check_cert_and_key
 from fastcar_tw.fastcgi.backends import Backend, parse_backend
-from fastcar_tw.fastcgi.checks import CHECKS, check_places, check_prewarmed
+from fastcar_tw.fastcgi.checks import (
+    CHECKS,
+    check_front_controller,
+    check_places,
+    check_prewarmed,
+)
 from fastcar_tw.pool.core import PoolLimits
 
 __all__ = ["FastCGIConfig"]
@@ -51,8 +56,8 @@ class FastCGIConfig:
     symlinks_to: tuple[str, ...] = ()
     #: The directory from which scripts may have files sent by X-Sendfile and X-Accel-Redirect.
     sendfile: str | None = None
-    #: Further variables for scripts: "NAME=VALUE".
-    param: tuple[str, ...] = ()
+    #: Further variables for scripts: "NAME=VALUE"; passwords may be among them.
+    param: tuple[str, ...] = field(default=(), repr=False)
     #: Whose X-Forwarded-* is believed: addresses, networks, or "unix".
     trusted_proxy: tuple[str, ...] = ()
     #: Connections to each php-fpm, of all states.
@@ -100,6 +105,7 @@ class FastCGIConfig:
             object.__setattr__(self, name, check(name, getattr(self, name)))
         check_places(self.listen)
         check_cert_and_key(self.cert, self.key)
+        check_front_controller(self.root or "", self.front_controller, self.split)
         check_prewarmed(self.prewarm, self.connections, self.keep)
 
     @property

@@ -17,6 +17,7 @@ from typing import Protocol
 from twisted.python.failure import Failure
 
 from fastcar_tw.fastcgi.backends import Backend
+from fastcar_tw.fastcgi.pace import Turn
 from fastcar_tw.fastcgi.records import (
     BEGIN_CLOSE,
     BEGIN_KEEP,
@@ -82,9 +83,19 @@ class FastCGIConnection(KeptConnection):
     A connection to php-fpm.
 
     @ivar backend: whom it leads to.
+    @ivar turn: whose request its child works on; the pool forgets it when that is over.
     """
 
-    __slots__ = ("_answered", "_asking", "_begun", "_local", "_reader", "_sent_before", "backend")
+    __slots__ = (
+        "_answered",
+        "_asking",
+        "_begun",
+        "_local",
+        "_reader",
+        "_sent_before",
+        "backend",
+        "turn",
+    )
 
     _exchange: FastCGIExchange | None
     _owner: FastCGIOwner
@@ -92,6 +103,7 @@ class FastCGIConnection(KeptConnection):
     def __init__(self, backend: Backend, owner: FastCGIOwner) -> None:
         super().__init__(owner)
         self.backend = backend
+        self.turn: Turn | None = None
         self._reader = RecordReader()
         # BEGIN_REQUEST of the request after the present one was sent.
         self._begun = False

@@ -29,6 +29,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import NamedTuple, TypeAlias
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from fastcar_tw.fastcgi.document_names import parse_front_controller, parse_index, parse_suffix
 from fastcar_tw.http.errors import FastcarError, MessageError
 
 __all__ = ["DocumentRoot", "NotFoundError", "Redirect", "Script", "StaticFile"]
@@ -134,20 +135,18 @@ class DocumentRoot:
         @param symlinks_to: directories outside the root where links to static files may lead.
         @param fpm_root: the root as php-fpm sees it, if that is another path.
         @param now: seconds.
-        @raise ValueError: the suffix is none, a name of an index file has a slash or is hidden, or
-            the front controller is no script below the root.
+        @raise DocumentNameError: the suffix is none, a name of an index file has a slash or is
+            hidden, or the front controller is no script below the root.
         """
-        if not re.fullmatch(r"\.[0-9A-Za-z._+-]*[0-9A-Za-z]", split):
-            raise ValueError("--split: expected a suffix such as .php")
         self._root = _absolute(root)
         self._link_targets = [_absolute(directory) for directory in symlinks_to]
         self._told_root = None if fpm_root is None else os.fsencode(fpm_root).rstrip(b"/") or b"/"
-        self._suffix = split.encode("ascii")
+        self._suffix = parse_suffix(split)
         self._source = re.compile(_SOURCE % re.escape(self._suffix), re.IGNORECASE)
-        self._index = [os.fsencode(name) for name in index]
-        if not all(_PLAIN.fullmatch(b"/" + name) for name in self._index):
-            raise ValueError("--index: expected names of files that are not hidden")
-        self._front = None if front_controller is None else self._front_url(front_controller)
+        self._index = [parse_index(name) for name in index]
+        self._front: bytes | None = None
+        if front_controller is not None:
+            self._front = parse_front_controller(front_controller, self._suffix)
         self._static = static
         self._now = now
         self._believed_until = float("-inf")
@@ -177,13 +176,6 @@ class DocumentRoot:
         self._document_root = self._told_root or self._real_root
         self._link_bases = [os.path.realpath(path).rstrip(b"/") for path in self._link_targets]
         self._believed_until = now + BELIEF_TIME
-
-    def _front_url(self, path: str) -> bytes:
-        url = b"/" + os.fsencode(path).removeprefix(b"/")
-        if not _PLAIN.fullmatch(url) or not url.endswith(self._suffix):
-            expected = f"a script below the root, its name ending in {self._suffix.decode()}"
-            raise ValueError(f"--front-controller: expected {expected}")
-        return url
 
     def _search(self, path: bytes, query: bytes) -> Document:
         self._reason = ""

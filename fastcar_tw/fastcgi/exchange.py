@@ -40,6 +40,7 @@ class ScriptExchange(DownstreamExchange):
     One request for a script and its response.
 
     @ivar stdin_complete: the end of the body is among what was sent to the script.
+    @ivar path: as C{slow}, C{began} and C{complete}: see L{Turn<fastcar_tw.fastcgi.pace.Turn>}.
     """
 
     __slots__ = (
@@ -61,6 +62,10 @@ class ScriptExchange(DownstreamExchange):
         "_tried",
         "_variables",
         "_waiting",
+        "began",
+        "complete",
+        "path",
+        "slow",
         "stdin_complete",
     )
 
@@ -80,6 +85,10 @@ class ScriptExchange(DownstreamExchange):
         self.responded = False
         self.persist = not request.close
         self.stdin_complete = False
+        self.path = request.target.partition(b"?")[0]
+        self.slow = False
+        self.began: float | None = None
+        self.complete = False
         self._gateway = gateway
         self._downstream = downstream
         self._request = request
@@ -157,6 +166,10 @@ class ScriptExchange(DownstreamExchange):
         """
         if self._connection is not None:
             self._connection.pause_reading()
+            if self.began is not None:
+                # The time from now on is the client's.
+                gateway, began, self.began = self._gateway, self.began, None
+                gateway.pool.pace.took(self.path, gateway.now() - began)
 
     def downstream_drained(self) -> None:
         """
@@ -210,7 +223,6 @@ class ScriptExchange(DownstreamExchange):
         """
         A connection is there: send the request.
         """
-        self._waiting = False
         if self._ended:
             self._gateway.pool.release(connection)
             return
@@ -220,9 +232,13 @@ class ScriptExchange(DownstreamExchange):
             self._gateway.pool.release(connection)
             self._downstream.abort()
             return
+        self._waiting = False
         self._reused = not connection.fresh
         self._connection = connection
         body = self._body
+        connection.turn = self
+        if body is None or body.collected:
+            self.began = self._gateway.now()
         connection.start(self, self._variables + self._next_stdin(body))
         if body is not None:
             self._send_body(body)
@@ -232,13 +248,20 @@ class ScriptExchange(DownstreamExchange):
                 self._downstream.resume_reading()
         self._set_deadline()
 
+    def let_through(self) -> None:
+        """
+        The request is slow, and was held until now.
+        """
+        backend = self._gateway.pool.choose(())
+        assert backend is not None
+        self._stand_in_line(backend)
+
     def connect_failed(self, error: GatewayError) -> None:
         """
         There will be no connection to this php-fpm; nothing was sent, so another will do.
         """
         if self._ended:
             return
-        self._waiting = False
         backend = None
         # In the line that is one for all it would only stand again.
         if self._backend is not None and error.proxy_status != "connection_limit_reached":
@@ -296,6 +319,7 @@ class ScriptExchange(DownstreamExchange):
         except MessageError as error:
             self._break_off(error)
             return
+        self.complete = True
         self._end()
         head = response.head
         assert head is not None
@@ -373,7 +397,9 @@ class ScriptExchange(DownstreamExchange):
             self._end()
             self._fail(FastcarError(431, "http_request_error", "a request field is too large"))
             return
-        backend = self._gateway.pool.choose(())
+        pool = self._gateway.pool
+        self.slow = pool.pace.is_slow(self.path)
+        backend = pool.choose(())
         assert backend is not None
         self._stand_in_line(backend)
 
@@ -384,6 +410,8 @@ class ScriptExchange(DownstreamExchange):
         pool = self._gateway.pool
         if again:
             pool.acquire_again(backend, self)
+        elif self.slow:
+            pool.acquire_slow(backend, self)
         else:
             pool.acquire(backend, self)
         if self._waiting and not self.request_complete:

@@ -17,7 +17,7 @@ from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.downstream.http1 import DownstreamConnection
-from fastcar_tw.fastcgi.answers import Answer, refusal
+from fastcar_tw.fastcgi.answers import Answer, Refusal
 from fastcar_tw.fastcgi.cgi import CGIHead
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.documents import DocumentRoot, NotFoundError, Redirect, Script
@@ -32,7 +32,7 @@ from fastcar_tw.fastcgi.variables import (
     encode_variables,
     request_variables,
 )
-from fastcar_tw.http.errors import GatewayError, MessageError
+from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
 from fastcar_tw.http.fields import without_fields
 from fastcar_tw.http.head import RequestHead
 
@@ -147,15 +147,16 @@ class Gateway(Clients):
         if request.target == b"*":
             return Answer(self, downstream, request, 200)
         if request.method == b"TRACE":
-            return refusal(self, downstream, request, 405, "TRACE is not served")
+            error = FastcarError(501, "http_request_error", "TRACE is not served")
+            return Refusal(self, downstream, request, error)
         if request.content_length is not None and 0 < limit < request.content_length:
-            return refusal(self, downstream, request, 413, too_large(limit).text)
+            return Refusal(self, downstream, request, too_large(limit))
         try:
             document = self._documents.find(request.target)
-        except NotFoundError as error:
-            if error.reason:
-                self.log.warn("not found: {reason}", reason=error.reason)
-            return refusal(self, downstream, request, 404, error.text)
+        except NotFoundError as missing:
+            if missing.reason:
+                self.log.warn("not found: {reason}", reason=missing.reason)
+            return Refusal(self, downstream, request, missing)
         if isinstance(document, Script):
             return ScriptExchange(self, downstream, request, document, redirects)
         if isinstance(document, Redirect):
@@ -209,6 +210,10 @@ class Gateway(Clients):
             peer, local, https, request.fields = self._proxies.arrival(
                 peer, local, https, request.fields
             )
+        if not request.host:
+            # Of HTTP/1.0, as many a check of health is.
+            name = b"localhost" if local is None else local[0].encode("ascii")
+            request.host = b"[%b]" % name if b":" in name else name
         pairs = request_variables(request, script, length, believed)
         pairs += (
             self._client_variables(peer, local, https),
@@ -249,10 +254,11 @@ class Gateway(Clients):
 
 def _local_address(downstream: DownstreamConnection) -> tuple[str, int] | None:
     try:
-        address: tuple[str, int] = downstream.handle.getsockname()[:2]
+        name = downstream.handle.getsockname()
     except (OSError, AttributeError):
         return None
-    return address
+    # A UNIX socket has a path, or nothing.
+    return name[:2] if isinstance(name, tuple) else None
 
 
 def _redirected(request: RequestHead, target: bytes) -> RequestHead:

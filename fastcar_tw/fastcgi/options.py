@@ -41,7 +41,7 @@ _PARAMETERS = (
     ("keepalive_timeout", number, "Seconds a client connection may be idle."),
     ("idle_timeout", number, "Seconds a connection to php-fpm may be idle."),
     ("max_age", number, "Seconds after which a connection to php-fpm is replaced."),
-    ("max_requests", whole_number, "Requests after which it is; 0: no limit."),
+    ("max_requests", whole_number, "Requests that a connection to php-fpm serves; 0: no limit."),
     ("fail_fast_after", whole_number, "Failed connects in a row to fail fast after; 0: never."),
     ("max_body", size, "Bytes of the largest request body; 0: no limit."),
     ("spool_memory", size, "Bytes of a request body that are held in memory."),

@@ -5,7 +5,7 @@ The pool of connections to php-fpm: to one, or to several that all do the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
@@ -14,20 +14,35 @@ from twisted.internet.protocol import Factory
 from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.finishing import FinishingConnections
-from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.fastcgi.pace import Pace, Turn
+from fastcar_tw.fastcgi.reserve import Reserve
+from fastcar_tw.pool.core import PoolLimits, Refusal, Refuse
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.upstream.failures import connect_error
-from fastcar_tw.upstream.pool_shell import PoolShell, timed_out
+from fastcar_tw.upstream.pool_shell import PoolShell, Waiter, timed_out
 
 EndpointFor = Callable[[Backend], IStreamClientEndpoint]
 
 
+class SlowWaiter(Waiter[FastCGIConnection], Protocol):
+    """
+    Whoever wants a connection for long.
+    """
+
+    def let_through(self) -> None:
+        """
+        It was held; now it may ask again for what it wants, wherever that is to be had best.
+        """
+
+
 class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
     """
-    A pool of L{FastCGIConnection}s, with L{Backend}s as keys, and one line for all of them.
+    A pool of L{FastCGIConnection}s, with L{Backend}s as keys, and one line for all of them; slow
+    requests may be held before they come to it (see L{Reserve}).
 
     @ivar keep: whether connections are kept.
     @ivar max_requests: how many requests one serves; 0: no limit.
+    @ivar pace: which requests are slow.
     """
 
     def __init__(
@@ -52,6 +67,10 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         self._endpoint_for = endpoint_for
         self._connect_timeout = connect_timeout
         self._finishing = FinishingConnections(clock, self.release)
+        self.pace = Pace()
+        self._limits = limits
+        self._reserve: Reserve[Backend, Any] = Reserve(self._capacity)
+        self._letting_through = False
 
     def choose(self, tried: Collection[Backend]) -> Backend | None:
         """
@@ -70,7 +89,55 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         left = [backend for backend in backends if backend not in tried]
         return min(left, key=lambda backend: self._core.load(backend, now), default=None)
 
+    def acquire(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
+        """
+        See L{PoolShell.acquire}: for requests that are not slow.
+        """
+        self._reserve.fast_at = self._now()
+        super().acquire(key, waiter)
+
+    def acquire_slow(self, key: Backend, waiter: SlowWaiter) -> None:
+        """
+        The same for a slow one, which may be held first.
+        """
+        reserve = self._reserve
+        now = self._now()
+        if reserve.admits(waiter, now):
+            super().acquire(key, waiter)
+        elif len(reserve) + self.stats().total.queued >= self._limits.max_queue:
+            self._carry_out([Refuse(key, waiter, Refusal.QUEUE_FULL)])
+        else:
+            reserve.hold(waiter, key, now + self._limits.queue_timeout)
+
+    def cancel(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
+        """
+        See L{PoolShell.cancel}.
+        """
+        if not self._reserve.leave(waiter):
+            super().cancel(key, waiter)
+            self._let_through()
+
+    # For the service.
+
+    def expired(self) -> None:
+        """
+        See L{PoolShell.expired}.
+        """
+        super().expired()
+        for waiter, key in self._reserve.overdue(self._now()):
+            self._carry_out([Refuse(key, waiter, Refusal.QUEUE_TIMEOUT)])
+        self._let_through()
+
     # For connections.
+
+    def release(self, connection: FastCGIConnection) -> None:
+        """
+        See L{PoolShell.release}.
+        """
+        turn, connection.turn = connection.turn, None
+        super().release(connection)
+        if turn is not None:
+            self._turn_ended(turn)
 
     def finishing(self, connection: FastCGIConnection) -> None:
         """
@@ -82,10 +149,42 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         See L{PoolShell.retired}.
         """
+        turn, connection.turn = connection.turn, None
         self._finishing.discard(connection)
         super().retired(connection, why)
+        if turn is not None:
+            self._turn_ended(turn)
 
     # Ours.
+
+    def _turn_ended(self, turn: Turn) -> None:
+        if turn.complete and turn.began is not None:
+            self.pace.took(turn.path, self._now() - turn.began)
+        if turn.slow:
+            self._reserve.leave(turn)
+            self._let_through()
+
+    def _let_through(self) -> None:
+        """
+        Let slow requests go on to the line, as many as may.
+        """
+        if self._letting_through or not self._reserve:
+            return
+        self._letting_through = True
+        while (waiter := self._reserve.let_through(self._now())) is not None:
+            try:
+                waiter.let_through()
+            except Exception:
+                # One request's bug must not hold up the others.
+                self._log.failure("while letting {waiter!r} through", waiter=waiter)
+        self._letting_through = False
+
+    def _capacity(self) -> int:
+        """
+        How many connections there can be, to those that work.
+        """
+        working = sum(not self._core.trouble(each).left_alone for each in self._backends)
+        return working * self._limits.max_connections_per_origin
 
     def _connect(self, key: Backend) -> Deferred[FastCGIConnection]:
         connecting: Deferred[Any] = maybeDeferred(

@@ -46,8 +46,6 @@ _PASSED_ON = re.compile(rb"[0-9a-z\-]+")
 #: Besides the hop-by-hop fields, which are gone already: CONTENT_LENGTH is told exactly, and Expect
 #: is answered here.
 _NOT_PASSED_ON = frozenset((b"content-length", b"expect", b"proxy"))
-#: Whom a request of HTTP/1.0 is for that does not say, as many a check of health does not.
-_NO_HOST = b"localhost"
 _PROTOCOLS = {
     10: encode_pair(b"SERVER_PROTOCOL", b"HTTP/1.0"),
     11: encode_pair(b"SERVER_PROTOCOL", b"HTTP/1.1"),
@@ -158,7 +156,7 @@ def request_variables(
     target = request.target
     pairs = [
         _script_variables(script),
-        _server_name(request.host or _NO_HOST),
+        _server_name(request.host),
         _PROTOCOLS[request.version],
         encode_pair(b"REQUEST_METHOD", request.method),
         encode_pair(b"REQUEST_URI", target),

@@ -120,7 +120,9 @@ class ErrorTests(SynchronousTestCase):
     def test_reasons(self) -> None:
         """Every status has the reason phrase of RFC 9110, and none asks to authenticate."""
         for status, reason in REASONS.items():
-            known = {414: "URI Too Long"}.get(status, HTTPStatus(status).phrase)
+            known = {413: "Content Too Large", 414: "URI Too Long"}.get(
+                status, HTTPStatus(status).phrase
+            )
             self.assertEqual(reason.decode("ascii"), known)
         self.assertFalse({401, 405, 407, 421, 426} & set(REASONS))
 
