@@ -35,6 +35,7 @@ from fastcar_tw.fastcgi.variables import (
 from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError
 from fastcar_tw.http.fields import without_fields
 from fastcar_tw.http.head import RequestHead
+from fastcar_tw.http.target import parse_authority
 
 if TYPE_CHECKING:
     from fastcar_tw.tls.server_contexts import ServerContexts
@@ -102,6 +103,8 @@ class Gateway(Clients):
         """
         See L{Clients.exchange}.
         """
+        if request.host:
+            _check_host(request.host)
         return self._exchange(downstream, request, 0)
 
     def tunnel(self, entrance: Entrance, request: RequestHead) -> Any:
@@ -250,6 +253,14 @@ class Gateway(Clients):
                 self.log.warn("{script}: stderr: no more of this request is told", script=script)
                 told += 1
         return told
+
+
+@lru_cache(256)
+def _check_host(host: bytes) -> None:
+    """
+    @raise MessageError: it is no authority (RFC 9112 section 3.2).
+    """
+    parse_authority(host, "http")
 
 
 def _local_address(downstream: DownstreamConnection) -> tuple[str, int] | None:

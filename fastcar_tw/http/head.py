@@ -339,6 +339,9 @@ def _judge_other_target(head: RequestHead, has_host: bool) -> None:
         return
     # The Host field is ignored and replaced (section 3.2.2).
     head.scheme, head.host, path = split_absolute_form(head.target)
+    if not head.host:
+        # RFC 9110 section 4.2.1.
+        raise MessageError("invalid request target: expected http://host/path")
     head.fields = b"Host: %b\r\n%b" % (head.host, without_fields(head.fields, (b"host",)))
     if path[:1] != b"/":
         # Section 3.2.4: the server as a whole.
