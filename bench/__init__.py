@@ -9,11 +9,15 @@ How a run is made, module by module::
     contestants    the ways to reach it: direct, nginx, fastcar, any other proxy
     scenarios      what is asked of each of them
     wire           sockets, TLS and one checked request, for the Python side
-    jobs           a slice of load, and the worker processes that produce it
+    workers        the processes that produce load, and how they are driven
+    jobs           a slice of load
     lean, load.php the two load generators (workers)
     procfs         CPU time and memory of a process tree
     measure        the interleaved rounds
+    ratios         one way against another over the rounds
     setting        machine and versions, for the head of the report
     report, chart  tables, JSON, picture
+    arguments      types of command line arguments
     memory, transfer   memory of idle clients and of slow bulk transfers
+    fastcgi        the same for HTTP in front of php-fpm: ``python -m bench.fastcgi``
 """

@@ -7,11 +7,11 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from bench import certificates, chart, contestants, measure, report, setting
+from bench.arguments import checked, positive, positive_int
 from bench.contestants import Contestant
 from bench.jobs import Generator
 from bench.measure import Pace, Result
@@ -20,7 +20,6 @@ from bench.processes import BenchError, stop_signals
 from bench.report import Row
 from bench.scenarios import select
 
-_T = TypeVar("_T")
 _FULL = Pace(rounds=5, duration=0.7, warm_up=0.2)
 _QUICK = Pace(rounds=2, duration=0.15, warm_up=0.05)
 
@@ -30,20 +29,20 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add(
         "--scenarios",
-        type=_checked(select),
+        type=checked(select),
         default="*",
         metavar="PATTERNS",
         help="comma-separated shell patterns, such as 'http-*,https-fresh-16' (default: all)",
     )
     add(
         "--rounds",
-        type=_checked(_positive_int),
+        type=checked(positive_int),
         metavar="N",
         help=f"slices of each contestant in each scenario (default {_FULL.rounds})",
     )
     add(
         "--slice",
-        type=_checked(_positive),
+        type=checked(positive),
         metavar="SECONDS",
         help=f"length of a slice (default {_FULL.duration})",
     )
@@ -56,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--extra",
-        type=_checked(contestants.extra),
+        type=checked(contestants.extra),
         action="append",
         default=[],
         metavar="NAME=SOCKET:PID[:CA]",
@@ -73,31 +72,6 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write results.md, results.json and chart.png there"
     )
     return parser  # fmt: skip
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 3600:
-        raise ValueError(f"{text!r}: expected a number above 0 and below 3600")
-    return value
-
-
-def _positive_int(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise ValueError(f"{text!r}: expected a whole number above 0")
-    return int(text)
-
-
-def _checked(convert: Callable[[str], _T]) -> Callable[[str], _T]:
-    """Let argparse show a ValueError's own text."""
-
-    def checked(text: str) -> _T:
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 def main(argv: Sequence[str] | None = None) -> int:

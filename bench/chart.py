@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contestants import BASELINE
-from bench.report import Ratio, Row
+from bench.ratios import Ratio
+from bench.report import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.origin import HOST, LOOPBACK, Origin, nginx_common, nginx_head, run_nginx
-from bench.processes import BenchError, running, wait_until_listening
+from bench.processes import BenchError, running, twistd, wait_until_listening
 from bench.wire import Address
 
 BASELINE = "nginx"
@@ -101,19 +99,11 @@ def fastcar(folder: Path, origin: Origin) -> Iterator[Contestant]:
     folder.mkdir()
     path, ca_dir, log = folder / "fastcar.sock", folder / "ca", folder / "fastcar.log"
     options = ["--unix", path, "--ca-dir", ca_dir, "--trust", origin.certificates.ca_file]
-    argv = [_twistd(), "-n", "--pidfile=", "fastcar", *map(str, options)]
+    argv = [twistd(), "-n", "--pidfile=", "fastcar", *map(str, options)]
     with running(argv, log) as process:
         wait_until_listening(str(path), process, log)
         sockets = {scheme: str(path) for scheme in ("http", "https")}
         yield Contestant("fastcar", _find_ca(ca_dir), process.pid, sockets)
-
-
-def _twistd() -> str:
-    beside = Path(sys.executable).with_name("twistd")
-    found = str(beside) if beside.exists() else shutil.which("twistd")
-    if found is None:
-        raise BenchError("twistd: not found; install the project into this environment")
-    return found
 
 
 def _find_ca(ca_dir: Path) -> str:

@@ -1,7 +1,7 @@
 """The lean load generator: raw non-blocking sockets on one epoll loop, for any number of clients.
 
 It sends what PHP's curl sends and costs a fraction of it, so that it is not what is measured.
-Every response is checked for status and length. See jobs.py for how it is driven.
+Every response is checked for status and length. See workers.py for how it is driven.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import ssl
 import sys
 import time
 
-from bench.jobs import Job, LoadError
+from bench.jobs import Job
 from bench.wire import TIMEOUT, client_context, dial
+from bench.workers import LoadError
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _BUFFER = bytearray(1 << 18)

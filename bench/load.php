@@ -3,7 +3,7 @@
  * The load generator that is PHP itself: one client, blocking curl_exec in a loop, verification on.
  *
  * "fresh" is what a web request does: a new handle, a new connection, thrown away afterwards.
- * "kept" is a long-running worker with one handle. See jobs.py for how it is driven.
+ * "kept" is a long-running worker with one handle. See workers.py for how it is driven.
  */
 
 declare(strict_types=1);

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 
 from bench import procfs
 from bench.contestants import Contestant
-from bench.jobs import Generator, Job, Load, LoadError
+from bench.jobs import Generator, Job, Load
 from bench.origin import HOST, Counters, CountingOrigin
 from bench.scenarios import Scenario
 from bench.wire import Connection, client_context
+from bench.workers import LoadError
 
 
 @dataclass(frozen=True)

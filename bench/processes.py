@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,15 @@ def require(program: str, package: str) -> str:
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if found is None:
         raise BenchError(f"{program}: not found; install the package {package}")
+    return found
+
+
+def twistd() -> str:
+    """Return the path of twistd, that of this Python environment first."""
+    beside = Path(sys.executable).with_name("twistd")
+    found = str(beside) if beside.exists() else shutil.which("twistd")
+    if found is None:
+        raise BenchError("twistd: not found; install the project into this environment")
     return found
 
 

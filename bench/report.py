@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from bench.contestants import BASELINE
 from bench.measure import Result, Slice
+from bench.ratios import Ratio, compare
 
 HEADINGS = (
     "scenario", "by", "req/s", "vs nginx", "p50 ms", "p99 ms", "CPU us/req", "vs nginx", "range",
@@ -15,15 +16,6 @@ HEADINGS = (
 )  # fmt: skip
 # Below this the generator had time left; above, its speed is what was measured.
 _BUSY = 0.9
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """A contestant against nginx: the median over the rounds, each compared with itself."""
-
-    median: float
-    lowest: float
-    highest: float
 
 
 @dataclass(frozen=True)
@@ -91,14 +83,7 @@ def _cpu_median(slices: list[Slice]) -> float | None:
 def _ratio(
     slices: list[Slice], baseline: list[Slice], value: Callable[[Slice], float | None]
 ) -> Ratio | None:
-    ratios = []
-    for own, other in zip(slices, baseline, strict=False):
-        numerator, denominator = value(own), value(other)
-        if numerator is not None and denominator:
-            ratios.append(numerator / denominator)
-    if not ratios:
-        return None
-    return Ratio(statistics.median(ratios), min(ratios), max(ratios))
+    return compare([value(each) for each in slices], [value(each) for each in baseline])
 
 
 def cells(row: Row) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 from dataclasses import dataclass
+
+from bench.arguments import matching
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,4 @@ def select(patterns: str) -> list[Scenario]:
 
     Raises ValueError for a pattern that matches none.
     """
-    chosen: set[str] = set()
-    for pattern in patterns.split(","):
-        matching = fnmatch.filter((each.name for each in all_scenarios()), pattern.strip())
-        if not matching:
-            names = ", ".join(each.name for each in all_scenarios())
-            raise ValueError(f"{pattern!r} matches no scenario; there are {names}")
-        chosen.update(matching)
-    return [each for each in all_scenarios() if each.name in chosen]
+    return matching(patterns, all_scenarios())

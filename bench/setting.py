@@ -18,20 +18,31 @@ from bench.processes import require
 
 def describe(client: str, pace: Pace, missing: list[str]) -> list[str]:
     """Return a line for the machine, the software, the run and each contestant missing."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-    versions = [f"Python {platform.python_version()} ({_short(ssl.OPENSSL_VERSION)})"]
-    versions += [f"{name} {_version(name)}" for name in ("fastcar_tw", "Twisted")]
-    # Its own OpenSSL, often another than Python's (the lean client's) and nginx's.
-    versions.append(f"cryptography ({_short(backend.openssl_version_text())})")
-    versions.append(_output([require("nginx", "nginx"), "-v"]).replace("nginx version: ", ""))
+    software = versions()
     if client == "php":
-        versions.append(_output(["php", "-r", 'echo "PHP ", PHP_VERSION;']))
+        software.append(_output(["php", "-r", 'echo "PHP ", PHP_VERSION;']))
     return [
-        f"{now:%Y-%m-%d}, {_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}",
-        ", ".join(versions),
+        machine(),
+        ", ".join(software),
         f"load: {client}; {pace.rounds} rounds of {pace.duration} s after {pace.warm_up} s",
         *missing,
     ]
+
+
+def machine() -> str:
+    """Return the day, the processor and the kernel."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return f"{now:%Y-%m-%d}, {_processor()}, {os.cpu_count()} CPUs, Linux {platform.release()}"
+
+
+def versions() -> list[str]:
+    """Return the names and versions of what takes part in every run."""
+    found = [f"Python {platform.python_version()} ({_short(ssl.OPENSSL_VERSION)})"]
+    found += [f"{name} {_version(name)}" for name in ("fastcar_tw", "Twisted")]
+    # Its own OpenSSL, often another than Python's (the lean client's) and nginx's.
+    found.append(f"cryptography ({_short(backend.openssl_version_text())})")
+    found.append(_output([require("nginx", "nginx"), "-v"]).replace("nginx version: ", ""))
+    return found
 
 
 def _short(openssl: str) -> str:

@@ -23,7 +23,7 @@ from bench.origin import LOOPBACK, Origin
 from bench.wire import Connection
 
 MIB = 1 << 20
-_BLOCK = os.urandom(1 << 18)
+BLOCK = os.urandom(1 << 18)
 # Seconds to stall after so many bytes, as shares of the whole.
 _STALLS = ((1 / 256, 3.0), (1 / 2, 3.0))
 _CRAWL_SHARE = 1 / 32
@@ -44,10 +44,10 @@ class Digest:
 
 def blocks(size: int) -> Iterator[bytes]:
     """Yield `size` bytes of noise."""
-    for _ in range(size // len(_BLOCK)):
-        yield _BLOCK
-    if size % len(_BLOCK):
-        yield _BLOCK[: size % len(_BLOCK)]
+    for _ in range(size // len(BLOCK)):
+        yield BLOCK
+    if size % len(BLOCK):
+        yield BLOCK[: size % len(BLOCK)]
 
 
 def sent(size: int) -> Digest:
@@ -132,8 +132,8 @@ def download(connection: Connection, size: int, slow: bool = True) -> None:
     """GET `size` bytes, reading slowly. Raises TransferError, OSError or HTTPException."""
     connection.request("GET", f"/{size}")
     response = connection.getresponse()
-    _check(response)
-    _compare(read_all(response.readinto, size, slow), size)
+    check(response)
+    compare(read_all(response.readinto, size, slow), size)
 
 
 def upload(connection: Connection, size: int, slow: bool = True) -> None:
@@ -142,17 +142,19 @@ def upload(connection: Connection, size: int, slow: bool = True) -> None:
         "POST", "/slow" if slow else "/", blocks(size), {"Content-Length": str(size)}
     )
     response = connection.getresponse()
-    _check(response)
+    check(response)
     arrived, crc = response.read().split()
-    _compare(Digest(int(arrived), int(crc)), size)
+    compare(Digest(int(arrived), int(crc)), size)
 
 
-def _check(response: http.client.HTTPResponse) -> None:
+def check(response: http.client.HTTPResponse) -> None:
+    """Raise TransferError unless it is a 200."""
     if response.status != 200:
         start = response.read(200).decode("latin-1").strip()
         raise TransferError(f"status {response.status}: {start}")
 
 
-def _compare(arrived: Digest, size: int) -> None:
+def compare(arrived: Digest, size: int) -> None:
+    """Raise TransferError unless these are the bytes of blocks()."""
     if arrived != sent(size):
         raise TransferError(f"{size} bytes sent, but {arrived.size} or other bytes arrived")

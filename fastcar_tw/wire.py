@@ -62,6 +62,16 @@ def acknowledge(wire: Wire) -> None:
         now()
 
 
+def send_now(wire: Wire) -> None:
+    """
+    Send what was written at once, where the wire would wait; see
+    L{fastcar_tw.transport.eager.EagerConnection.send_now}.
+    """
+    now = getattr(wire, "send_now", None)
+    if now is not None:
+        now()
+
+
 def input_ended(wire: Wire) -> bool:
     """
     Whether the peer has said that it will send no more, though that may not have been told yet.

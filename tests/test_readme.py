@@ -16,10 +16,12 @@ from twisted.application.service import IService
 from twisted.internet import defer, reactor
 from twisted.internet.endpoints import UNIXClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python import usage
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from fastcar_tw.config import Config, default_ca_dir
+from fastcar_tw.fastcgi.options import FastCGIOptions
 from fastcar_tw.options import Options
 from tests.peers.case import PeersTestCase
 from tests.peers.clients import require_php_curl
@@ -52,7 +54,7 @@ def blocks(text: str, language: str) -> list[str]:
 def commands(text: str) -> Iterator[list[str]]:
     """Return the words of each command in the shell blocks."""
     for block in blocks(text, "sh"):
-        for line in block.splitlines():
+        for line in block.replace("\\\n", " ").splitlines():
             yield shlex.split(line)
 
 
@@ -62,7 +64,7 @@ def tables(text: str) -> Iterator[list[str]]:
         yield [cell.strip() for cell in line.split("|")]
 
 
-def names(options: Options | ServerOptions) -> set[str]:
+def names(options: usage.Options) -> set[str]:
     """Return the long options, spelled with hyphens."""
     return {f"--{name.rstrip('=')}".replace("_", "-") for name in options.longOpt}
 
@@ -116,7 +118,11 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(arguments, ["install", "."])
 
     def check_twistd(self, arguments: list[str]) -> None:
-        if arguments[:3] == ["-n", "--pidfile=", "fastcar"]:
+        if arguments[:4] == ["-n", "--pidfile=", "fastcar", "fastcgi"]:
+            # Not parsed as a whole: the root is that of an application.
+            used = {word.partition("=")[0] for word in arguments[4:] if word.startswith("--")}
+            self.assertEqual(used - names(FastCGIOptions()), set())
+        elif arguments[:3] == ["-n", "--pidfile=", "fastcar"]:
             Options().parse(arguments[3:])
         else:
             self.assertEqual(arguments[0], "-ny")
@@ -143,7 +149,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_options_in_the_text(self) -> None:
         """An option named in the text is one of fastcar's or twistd's."""
-        known = names(Options()) | names(ServerOptions())
+        known = names(Options()) | names(FastCGIOptions()) | names(ServerOptions())
         known |= {"--syslog", "--pidfile", "--uid", "--gid", "--umask"}  # of twistd on POSIX
         for text in (README, OPERATING):
             self.assertEqual(set(re.findall(r"`(--[a-z-]+)", text)) - known, set())

@@ -37,7 +37,7 @@ from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.transport.unread import has_unread
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
-from fastcar_tw.wire import Wire
+from fastcar_tw.wire import Wire, send_now
 
 
 class FastCGIExchange(Protocol):
@@ -47,6 +47,8 @@ class FastCGIExchange(Protocol):
 
     #: The end of STDIN is among what was sent, or is being sent.
     stdin_complete: bool
+    #: All of its response has come.
+    complete: bool
 
     def stdout(self, content: bytes) -> None: ...
 
@@ -134,6 +136,8 @@ class FastCGIConnection(KeptConnection):
         self._begun = False
         self._sent_before = wire.bytes_sent
         wire.write(self._with_next(data))
+        # The child waits for it.
+        send_now(wire)
 
     def send(self, data: bytes) -> None:
         """
@@ -211,9 +215,15 @@ class FastCGIConnection(KeptConnection):
             self._refused(end.protocol_status)
             return
         self._exchange = None
+        exchange.complete = True
         wire = self._wire
         # The rest of a body that the script did not wait for would cut the next request's.
         whole = exchange.stdin_complete and wire is not None and not wire.unsent
+        if whole and self._begun and self.is_ready():
+            # The next request is sent before this response is passed on: a child waits for it.
+            self._owner.release(self)
+            exchange.response_end()
+            return
         exchange.response_end()
         if not whole:
             self._end(Retired.BROKEN, abort=True)

@@ -19,6 +19,7 @@ from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.fastcgi.answers import describe, for_client
 from fastcar_tw.fastcgi.backends import Backend
+from fastcar_tw.fastcgi.cgi import CGIHead
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.documents import Script
 from fastcar_tw.fastcgi.records import END_OF_STDIN, RecordError, encode_params, encode_stdin
@@ -200,12 +201,12 @@ class ScriptExchange(DownstreamExchange):
             connection.abort()
         if self.responded:
             error = stall_error()
+        elif self.stdin_complete:
+            error = FastcarError(504, "http_response_timeout", "no response in time")
         elif not self.request_complete and not (connection and connection.full):
             error = FastcarError(408, "http_request_error", "the request body took too long")
-        elif not self.stdin_complete:
-            error = FastcarError(504, "connection_write_timeout", "the request is not read")
         else:
-            error = FastcarError(504, "http_response_timeout", "no response in time")
+            error = FastcarError(504, "connection_write_timeout", "the request is not read")
         self._fail(error)
 
     # From the pool.
@@ -314,20 +315,21 @@ class ScriptExchange(DownstreamExchange):
             return
         response = self._response
         self._connection = None
+        head = response.head
+        if head is not None and self._gateway.has_substitute(head):
+            # Its Content-Length may well be that of the substitute.
+            self._end()
+            self._substitute(head)
+            return
         try:
             response.end()
         except MessageError as error:
             self._break_off(error)
             return
-        self.complete = True
         self._end()
-        head = response.head
         assert head is not None
         if response.excess:
             self._gateway.log.warn("{what}: the response is longer than it says", what=self._what())
-        if not response.begun and self._gateway.has_substitute(head):
-            self._substitute()
-            return
         self._pass_on()
         if self._gateway.config.verbose:
             self._gateway.succeeded(self._what(), head.status, self._started)
@@ -340,7 +342,9 @@ class ScriptExchange(DownstreamExchange):
         head = self._response.head
         if self._ended or head is None:
             return
-        if not self._gateway.has_substitute(head):
+        if self._gateway.has_substitute(head):
+            self._response.discard()
+        else:
             self._pass_on()
             self._downstream.flush()
         self._set_deadline()
@@ -463,12 +467,10 @@ class ScriptExchange(DownstreamExchange):
         own = b"" if head.has_date else self._gateway.date_field()
         return own if self.persist else own + b"Connection: close\r\n"
 
-    def _substitute(self) -> None:
+    def _substitute(self, head: CGIHead) -> None:
         """
         The script has named what to answer with instead.
         """
-        head = self._response.head
-        assert head is not None
         try:
             exchange = self._gateway.substitute(
                 self._downstream, self._request, head, self._redirects

@@ -29,7 +29,7 @@ class Turn(Protocol):
     @ivar slow: it was L{slow<Pace.is_slow>} when it came.
     @ivar began: when it was sent to the child, in seconds; None: the time it takes depends on its
         client too, who sends or reads slowly.
-    @ivar complete: its response has come, well and to its end.
+    @ivar complete: all of its response has come.
     """
 
     path: bytes

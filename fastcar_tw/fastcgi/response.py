@@ -10,9 +10,6 @@ from __future__ import annotations
 from fastcar_tw.fastcgi.cgi import CGIHead, find_cgi_head_end, parse_cgi_head
 from fastcar_tw.http.body import chunk, last_chunk
 from fastcar_tw.http.errors import MessageError
-from fastcar_tw.http.fields import without_fields
-
-_CONTENT_LENGTH = frozenset((b"content-length",))
 
 
 class ScriptResponse:
@@ -118,11 +115,16 @@ class ScriptResponse:
             return content + last_chunk(b"") if self._ended else content
         return content
 
+    def discard(self) -> None:
+        """
+        Of the body nothing is wanted.
+        """
+        self._pieces.clear()
+
     def _begin(self, content: bytes, own: bytes) -> bytes:
         head = self.head
         assert head is not None
         self.begun = True
-        fields = head.fields
         if self._left is None:
             if self._ended:
                 own += b"Content-Length: %d\r\n" % len(content)
@@ -130,10 +132,13 @@ class ScriptResponse:
                 self._chunked = True
                 own += b"Transfer-Encoding: chunked\r\n"
                 content = chunk(content)
-        elif head.status == 204 and head.content_length is not None:
-            # RFC 9110 section 8.6.
-            fields = without_fields(fields, _CONTENT_LENGTH)
-        return b"HTTP/1.1 %d%b\r\n%b%b\r\n%b" % (head.status, head.reason, fields, own, content)
+        return b"HTTP/1.1 %d%b\r\n%b%b\r\n%b" % (
+            head.status,
+            head.reason,
+            head.fields,
+            own,
+            content,
+        )
 
     def _is_bodiless(self, head: CGIHead) -> bool:
         return self._head_only or head.status in (204, 304)

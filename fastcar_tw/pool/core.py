@@ -27,8 +27,9 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
@@ -176,10 +177,11 @@ class PoolCore(Generic[K, C, W]):
         decisions: list[Decision[W, C, K]] = []
         lane = self._lane(key)
         if not again:
-            connection = self._take_usable(lane, now, decisions)
-            if connection is not None:
-                decisions.append(Assign(waiter, connection))
-                return decisions
+            for each in self._serving(lane):
+                connection = self._take_usable(each, now, decisions)
+                if connection is not None:
+                    decisions.append(Assign(waiter, connection))
+                    return decisions
         self._stand_in_line(lane, waiter, now, again)
         self._settle(lane, now, decisions)
         if not again and waiter in self._queue:
@@ -208,7 +210,7 @@ class PoolCore(Generic[K, C, W]):
         lane: Lane[K, C, W] | None = connection.lane
         if lane is None or connection.leaving:
             return _NONE  # it has ended since it was assigned
-        if lane.line or lane.fresh_queued or self._wanting or (self._one_line and self._queue):
+        if lane.line or lane.fresh_queued or self._wanting or self._do_others_wait():
             decisions: list[Decision[W, C, K]] = []
             self._employ(lane, connection, now, decisions)
             self._settle(lane, now, decisions)
@@ -236,6 +238,8 @@ class PoolCore(Generic[K, C, W]):
         elif lane.line:
             # Someone in line may count on this attempt, whoever else wants room.
             self._serve(next(iter(lane.line.values())), connection, decisions)
+        elif (other := self._first_in_line(lane)) is not None:
+            self._serve(other, connection, decisions)
         else:
             self._employ(lane, connection, now, decisions)
         self._settle(lane, now, decisions)
@@ -266,7 +270,10 @@ class PoolCore(Generic[K, C, W]):
             decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
         elif lane.promised > lane.opening - len(lane.owned):
             first = next(iter(lane.line.values()))
-            if first.number > attempt.number and lane.breaker.allows(now):
+            other = self._refuge(lane, now)
+            if other is not None:
+                self._put_back(first, other, now, decisions)
+            elif first.number > attempt.number and lane.breaker.allows(now):
                 # It came when most of this attempt's time was over; it gets one of its own.
                 self._begin(lane, None, decisions)
             else:
@@ -443,7 +450,7 @@ class PoolCore(Generic[K, C, W]):
         first = self._first_in_line(lane)
         if not self._may_serve(connection, now):
             self._close(connection, self._overdue(connection, now), decisions)
-        elif first is not None and not self._others_first(lane, now):
+        elif first is not None and not self._others_first(lane, first, now):
             lane.tally.reused += 1
             connection.fresh = False
             self._serve(first, connection, decisions)
@@ -457,11 +464,11 @@ class PoolCore(Generic[K, C, W]):
         Who is to have a connection that has come free.
         """
         first = next(iter(lane.line.values()), None)
-        if self._one_line and len(self._lanes) > 1:
-            other = next((place for place in self._queue.values() if not place.fresh), None)
-            if other is not None and (first is None or other.number < first.number):
-                return other
-        return first
+        if not self._one_line or len(self._lanes) == 1:
+            return first
+        lines = [next(iter(each.line.values())) for each in self._lanes.values() if each.line]
+        lines += islice(self._unpromised(), 1)
+        return min(lines, key=lambda place: place.number, default=None)
 
     def _serve(
         self, place: Place[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
@@ -524,7 +531,8 @@ class PoolCore(Generic[K, C, W]):
         else:
             lane.line[waiter] = lane.queued[waiter] = place
         self._queue[waiter] = place
-        self._promise(lane)
+        for each in self._serving(lane):
+            self._promise(each)
 
     def _leave_line(self, lane: Lane[K, C, W], waiter: W) -> None:
         lane.line.pop(waiter, None)
@@ -538,9 +546,18 @@ class PoolCore(Generic[K, C, W]):
         Those who wait for nothing count on the attempts that nobody counts on.
         """
         if lane.opening:
-            while lane.queued and lane.promised < lane.opening - len(lane.owned):
+            while lane.promised < lane.opening - len(lane.owned):
+                if self._one_line:
+                    self._bring(list(islice(self._unpromised(), 1)), lane)
+                if not lane.queued:
+                    break
                 waiter, _ = lane.queued.popitem(last=False)
                 del self._queue[waiter]
+                if self._one_line:
+                    self._sort_promised(lane)
+        self._limit_wanting(lane)
+
+    def _limit_wanting(self, lane: Lane[K, C, W]) -> None:
         if lane.wanting and lane.wanting > lane.queue_length:
             self._wanting -= lane.wanting - lane.queue_length
             lane.wanting = lane.queue_length
@@ -604,22 +621,6 @@ class PoolCore(Generic[K, C, W]):
             and not lane.breaker.tripped
         )
 
-    def _draw(self, lane: Lane[K, C, W], now: float) -> None:
-        """
-        Those first in the one line come here, as many as may open a connection.
-        """
-        cap = self.limits.max_connections_per_origin
-        if lane.breaker.tripped or not lane.may_open(cap, now):
-            return
-        room = cap - lane.count
-        first = [place for place in self._queue.values() if not place.fresh][:room]
-        for place in first:
-            if place.lane is not lane:
-                self._leave_line(place.lane, place.waiter)
-                place.lane = lane
-                lane.line[place.waiter] = lane.queued[place.waiter] = place
-                self._queue[place.waiter] = place
-
     def _refuse_hopeless(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
     ) -> None:
@@ -630,8 +631,13 @@ class PoolCore(Generic[K, C, W]):
         if breaker.allows(now):
             return
         hopeless = list(lane.fresh_queued.values())
-        if not lane.working:
-            hopeless += lane.queued.values()
+        if lane.queued and not lane.working:
+            other = self._refuge(lane, now)
+            if other is None:
+                hopeless += lane.queued.values()
+            else:
+                self._bring(list(self._unpromised()), other)
+                self._settle_refuge(other, now, decisions)
         for place in hopeless:
             self._refuse_queued(place, Refusal.FAILING, decisions, max(breaker.until - now, 1.0))
 
@@ -647,14 +653,13 @@ class PoolCore(Generic[K, C, W]):
         attempt = Attempt(lane, self._number, probe=lane.breaker.started())
         lane.opening += 1
         self._total += 1
-        if place is not None:
+        if place is not None and place.fresh:
             del self._queue[place.waiter]
-            if place.fresh:
-                del lane.fresh_queued[place.waiter]
-                attempt.waiter = place.waiter
-                lane.owned[place.waiter] = attempt
-            else:
-                del lane.queued[place.waiter]
+            del lane.fresh_queued[place.waiter]
+            attempt.waiter = place.waiter
+            lane.owned[place.waiter] = attempt
+        else:
+            self._promise(lane)
         decisions.append(Open(attempt))
 
     def _warm_up(self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]) -> None:
@@ -732,9 +737,9 @@ class PoolCore(Generic[K, C, W]):
         room = self._leaving + self.limits.max_connections - self._total
         return self._wanting - spared > room
 
-    def _others_first(self, lane: Lane[K, C, W], now: float) -> bool:
+    def _others_first(self, lane: Lane[K, C, W], first: Place[K, C, W], now: float) -> bool:
         """
-        A request that needs room comes before the first one in this line.
+        A request that needs room comes before the first one in line.
         """
         if not (self._wanting or lane.fresh_queued):
             return False
@@ -746,7 +751,6 @@ class PoolCore(Generic[K, C, W]):
         place = None if other is None else other.first_queued()
         if place is None:
             return False
-        first = next(iter(lane.line.values()))
         return place.fresh or place.deadline + HANDOVER_DELAY < first.deadline
 
     def _lacks_room_for_fresh(self, lane: Lane[K, C, W]) -> bool:
@@ -762,6 +766,102 @@ class PoolCore(Generic[K, C, W]):
         # Idle ones are of no use to requests that must have a new one.
         while lane.idle and self._lacks_room_for_fresh(lane):
             self._close(next(iter(lane.idle)), Retired.EVICTED, decisions)
+
+    # One line for all origins.  In which lane a request stands says where something would be opened
+    # for it, and no more.
+
+    def _serving(self, lane: Lane[K, C, W]) -> Iterable[Lane[K, C, W]]:
+        """
+        The lanes whose connections will do for a request that wants this one's.
+        """
+        if not self._one_line:
+            return (lane,)
+        return (lane, *(each for each in self._lanes.values() if each is not lane))
+
+    def _do_others_wait(self) -> bool:
+        return self._one_line and any(each.line for each in self._lanes.values())
+
+    def _unpromised(self) -> Iterator[Place[K, C, W]]:
+        """
+        The requests for which nothing is being opened, but those that must have a new connection.
+        """
+        return (place for place in self._queue.values() if not place.fresh)
+
+    def _draw(self, lane: Lane[K, C, W], now: float) -> None:
+        """
+        Those first in line come to a lane that works, as many as may open a connection there.
+        """
+        cap = self.limits.max_connections_per_origin
+        room = cap - lane.count - len(lane.fresh_queued)
+        if room > 0 and lane.error is None and lane.may_open(cap, now):
+            self._bring(list(islice(self._unpromised(), room)), lane)
+
+    def _bring(self, first: Sequence[Place[K, C, W]], lane: Lane[K, C, W]) -> None:
+        """
+        Let those who are first of all that are not promised a connection stand in this lane.
+        """
+        promised = list(islice(lane.line, lane.promised))
+        for place in reversed(first):
+            waiter, left = place.waiter, place.lane
+            if left is not lane:
+                del left.line[waiter], left.queued[waiter]
+                self._limit_wanting(left)
+                place.lane = lane
+                lane.line[waiter] = lane.queued[waiter] = place
+            lane.line.move_to_end(waiter, last=False)
+            lane.queued.move_to_end(waiter, last=False)
+        for waiter in reversed(promised):
+            lane.line.move_to_end(waiter, last=False)
+
+    def _sort_promised(self, lane: Lane[K, C, W]) -> None:
+        """
+        One that was put back may have come before those promised meanwhile.
+        """
+        promised = list(islice(lane.line.values(), lane.promised))
+        for place in sorted(promised, key=lambda each: each.number, reverse=True):
+            lane.line.move_to_end(place.waiter, last=False)
+
+    def _refuge(self, lane: Lane[K, C, W], now: float) -> Lane[K, C, W] | None:
+        """
+        Where else those may stand whom this lane has failed: where there are connections, or where
+        the last attempt has not failed.
+        """
+        if not self._one_line:
+            return None
+        others = [
+            each
+            for each in self._lanes.values()
+            if each is not lane and (each.working or each.error is None)
+        ]
+        return min(
+            others,
+            key=lambda each: (each.error is not None, self.load(each.key, now)),
+            default=None,
+        )
+
+    def _put_back(
+        self,
+        place: Place[K, C, W],
+        lane: Lane[K, C, W],
+        now: float,
+        decisions: list[Decision[W, C, K]],
+    ) -> None:
+        """
+        A request that was promised a connection in vain waits again, in the order of its arrival.
+        """
+        place.lane.queued[place.waiter] = self._queue[place.waiter] = place
+        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
+        older = [each for each in self._unpromised() if each.number <= place.number]
+        self._bring(older, lane)
+        self._settle_refuge(lane, now, decisions)
+
+    def _settle_refuge(
+        self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> None:
+        for each in self._serving(lane):
+            self._promise(each)
+        if lane.error is None:
+            self._settle(lane, now, decisions)
 
     # Books.
 

@@ -66,6 +66,13 @@ class Place(Generic[K, C, W]):
         self.fresh = fresh
         self.deadline = deadline
 
+    @property
+    def order(self) -> tuple[float, int]:
+        """
+        Sorts requests by their arrival.
+        """
+        return self.deadline, self.number
+
 
 class Attempt(Generic[K, C, W]):
     """
@@ -143,6 +150,12 @@ class Lane(Generic[K, C, W]):
         self.warm_backoff = warm_backoff
         self.warm_from = 0.0
         self.tally = Tally()
+
+    def __lt__(self, other: object) -> bool:
+        """
+        For a heap: two lanes listed for the same request, which has moved, are alike.
+        """
+        return False
 
     @property
     def count(self) -> int:

@@ -125,6 +125,13 @@ class EagerConnection(tcp.Connection):
         self.startWriting()
         self._maybePauseProducer()
 
+    def send_now(self) -> None:
+        """Send what was written in the present round of events before that ends: for a peer that
+        has nothing else to do meanwhile."""
+        if self._late:
+            self.reactor.late.remove(self)
+            self.write_late()
+
     @property
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken yet."""

@@ -430,7 +430,7 @@ class NumberTests(FastCGIConfigCase):
 
 
 #: Values of every type that could be given by mistake.
-SCALARS = (
+SCALARS: st.SearchStrategy[Any] = (
     st.none()
     | st.booleans()
     | st.integers()
@@ -441,7 +441,9 @@ SCALARS = (
     | st.builds("{}{}".format, st.sampled_from(("unix:/", "tcp:", "A=", "/")), st.text(max_size=9))
     | st.just("unix:/\ud800\n" + "x" * 120)
 )
-ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.lists(SCALARS, max_size=3).map(tuple)
+ANYTHING: st.SearchStrategy[Any] = (
+    SCALARS | st.lists(SCALARS, max_size=3) | st.lists(SCALARS, max_size=3).map(tuple)
+)
 ANYTHING |= st.dictionaries(st.text(max_size=3), SCALARS, max_size=2) | st.just({1, 2})
 
 

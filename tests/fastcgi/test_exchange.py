@@ -30,7 +30,7 @@ class RequestTests(GatewayTestCase):
         self.assertNotIn(b"connection", got.fields)
 
     def test_head(self) -> None:
-        """A HEAD is told as such, and what the script writes as a body does not reach the client."""
+        """A HEAD is told as such, and no body reaches its client, whatever the script writes."""
         got = self.exchange(request(method=b"HEAD"))
         self.assertEqual(self.child.request.params[b"REQUEST_METHOD"], b"HEAD")
         self.assertEqual(answer(got).body, b"")
@@ -286,7 +286,9 @@ class ResponseTests(GatewayTestCase):
         self.client.send(request())
         lines = logged(
             lambda: self.child.send(
-                stderr(b"PHP Warning: /srv/secret\r\nmore\x1b[31m\n\n") + stdout(PAGE) + end_request()
+                stderr(b"PHP Warning: /srv/secret\r\nmore\x1b[31m\n\n")
+                + stdout(PAGE)
+                + end_request()
             )
         )
         self.assertEqual(

@@ -16,6 +16,7 @@ import pwd
 import shutil
 import socket
 import tempfile
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -36,7 +37,6 @@ _POOL = """
 [site]
 user = {user}
 group = {group}
-listen = {folder}/fpm.sock
 pm = static
 pm.max_children = {children}
 clear_env = yes
@@ -49,13 +49,19 @@ php_admin_value[session.save_path] = {folder}
 """
 
 
-def start_fpm(folder: str, *lines: str, children: int = CHILDREN) -> FPM:
+#: Sites that are kept for other tests.
+MAX_SHARED = 3
+
+
+def start_fpm(folder: str, *lines: str) -> FPM:
     """Start a php-fpm in `folder`, with `lines` at the end of its pool's configuration."""
+    if not any(line.startswith("listen =") for line in lines):
+        lines = (f"listen = {folder}/fpm.sock", *lines)
     pool = _POOL.format(
         user=pwd.getpwuid(os.geteuid()).pw_name,
         group=grp.getgrgid(os.getegid()).gr_name,
         folder=folder,
-        children=children,
+        children=CHILDREN,
     )
     return FPM(folder, pool + "".join(f"{line}\n" for line in lines))
 
@@ -63,13 +69,17 @@ def start_fpm(folder: str, *lines: str, children: int = CHILDREN) -> FPM:
 class Gateway(Twistd):
     """A `fastcar fastcgi`, on a loopback port."""
 
-    def __init__(self, folder: str, root: str, sockets: Sequence[str], *options: str) -> None:
-        """Start it in `folder`, in front of the php-fpms at `sockets`; wait until it listens."""
-        fixed = ["--listen", "tcp:0:interface=127.0.0.1", "--root", root]
-        for path in sockets:
-            fixed += ["--fpm", f"unix:{path}"]
+    def __init__(self, folder: str, root: str, fpm: str, *options: str) -> None:
+        """Start it in `folder`, in front of the php-fpm at `fpm`; wait until it listens."""
+        fixed = ["--listen", "tcp:0:interface=127.0.0.1", "--root", root, "--fpm", fpm]
         super().__init__(folder, "fastcgi", *fixed, *options)
-        self.port = int(self.wait_for(r"tcp:127\.0\.0\.1:(\d+)")[1])
+        self.wait_for(r"serving .*\n")
+        self.port = int(self.wait_for(r"listening on tcp:127\.0\.0\.1:(\d+)\n")[1])
+
+    def new_output(self) -> str:
+        """What it has printed itself: what scripts complain of is theirs."""
+        lines = super().new_output().splitlines(keepends=True)
+        return "".join(line for line in lines if " stderr: " not in line)
 
     def dial(self) -> Peer:
         """Connect to it."""
@@ -82,22 +92,27 @@ class Gateway(Twistd):
 class Site:
     """A root, a php-fpm that runs what lies there, and a gateway in front of both."""
 
-    def __init__(self, *options: str, fpm: Sequence[str] = (), children: int = CHILDREN) -> None:
+    def __init__(self, *options: str, fpm: Sequence[str] = (), tcp: bool = False) -> None:
         """Start them, with `options` and with lines `fpm` of the pool's configuration.
 
-        An option may name the site's own `{folder}`.
+        An option may name the site's own `{folder}`. With `tcp` php-fpm listens on a port.
         """
         self.folder = tempfile.mkdtemp(prefix="fc", dir="/tmp")
         self.root = os.path.join(self.folder, "site")
+        #: A folder beside the root.
+        self.files = os.path.join(self.folder, "files")
         self._gates = itertools.count()
-        self._start_fpm = functools.partial(start_fpm, self.folder, *fpm, children=children)
+        backend = f"tcp:127.0.0.1:{free_port()}" if tcp else f"unix:{self.folder}/fpm.sock"
+        lines = (f"listen = {backend.partition(':')[2]}", *fpm)
+        self._start_fpm = functools.partial(start_fpm, self.folder, *lines)
         with contextlib.ExitStack() as stack:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             shutil.copytree(SCRIPTS, self.root)
+            os.mkdir(self.files)
             self.fpm = self._start_fpm()
             stack.callback(lambda: self.fpm.stop())
             named = [option.replace("{folder}", self.folder) for option in options]
-            self.gateway = Gateway(self.folder, self.root, [self.fpm.socket], *named)
+            self.gateway = Gateway(self.folder, self.root, backend, *named)
             stack.callback(self.gateway.stop)
             #: Ends the processes, and removes the files.
             self.close = stack.pop_all().close
@@ -120,12 +135,34 @@ class Site:
         return Gate(self.folder, f"gate{next(self._gates)}")
 
 
-@functools.cache
-def shared_site(*options: str, fpm: tuple[str, ...] = ()) -> Site:
-    """One for all tests of this process that need the same."""
-    site = Site(*options, fpm=fpm)
-    atexit.register(site.close)
-    return site
+class SharedSites:
+    """Those that several tests use, as many as were used last."""
+
+    def __init__(self) -> None:
+        self._sites: OrderedDict[object, Site] = OrderedDict()
+        atexit.register(self.close)
+
+    def get(self, options: tuple[str, ...], fpm: tuple[str, ...]) -> Site:
+        """One with these options, and these lines of the pool's configuration."""
+        site = self._sites.pop((options, fpm), None) or Site(*options, fpm=fpm)
+        self._sites[options, fpm] = site
+        if len(self._sites) > MAX_SHARED:
+            self._sites.popitem(last=False)[1].close()
+        return site
+
+    def close(self) -> None:
+        """End them."""
+        for site in self._sites.values():
+            site.close()
+
+
+shared_sites = functools.cache(SharedSites)
+
+
+def free_port() -> int:
+    """A loopback port where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 def target(script: str, **query: str | int | Sequence[str]) -> str:
@@ -147,6 +184,14 @@ def request(path: str, *fields: str, method: str = "GET", body: bytes | None = N
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1") + (body or b"")
 
 
+def read_to_any_end(peer: Peer) -> bytes:
+    """What comes until the connection ends, in whichever way."""
+    try:
+        return peer.read_to_end()
+    except ConnectionError:
+        return b""
+
+
 class GatewayTestCase(PeersTestCase):
     """A test with a site, that of its class unless it needs its own."""
 
@@ -156,16 +201,16 @@ class GatewayTestCase(PeersTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.site = shared_site(*self.options, fpm=self.fpm)
+        self.site = shared_sites().get(self.options, self.fpm)
         self.site.gateway.new_output()
 
     def tearDown(self) -> None:
         super().tearDown()
         self._assert_no_bug(self.site.gateway)
 
-    def start_site(self, *options: str, fpm: Sequence[str] = (), children: int = CHILDREN) -> Site:
+    def start_site(self, *options: str, fpm: Sequence[str] = (), tcp: bool = False) -> Site:
         """Have a site of this test's own, in place of the class's."""
-        self.site = Site(*options, fpm=fpm, children=children)
+        self.site = Site(*options, fpm=fpm, tcp=tcp)
         self.addCleanup(self.site.close)
         return self.site
 

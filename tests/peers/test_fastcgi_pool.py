@@ -13,6 +13,7 @@ from tests.peers.gates import Gate
 from tests.peers.gateway import (
     CHILDREN,
     GatewayTestCase,
+    read_to_any_end,
     request,
     start_fpm,
     target,
@@ -58,13 +59,32 @@ class CrowdTests(PoolTestCase):
         self.assert_answered(clients, *range(CROWD))
 
     def test_at_full_speed(self) -> None:
-        """Hundreds of requests of many clients at once, with bodies and without: none is lost."""
+        """Hundreds of requests of many clients at once, with bodies of all sizes: none is lost."""
+        self.assert_none_lost()
+
+    def test_with_all_children(self) -> None:
+        """Nor with as many connections as children."""
+        self.start_site("--connections", str(CHILDREN))
+        self.assert_none_lost()
+
+    def test_without_kept_connections(self) -> None:
+        """Nor with a connection for each."""
+        self.start_site("--no-keep")
+        self.assert_none_lost()
+
+    def test_over_tcp(self) -> None:
+        """Nor where php-fpm listens on a port."""
+        self.start_site(tcp=True)
+        self.assert_none_lost()
+
+    def assert_none_lost(self) -> None:
+        """Every request of a crowd gets its own answer."""
         failures: list[object] = []
 
         def client(name: int) -> None:
             peer = self.site.gateway.dial()
             try:
-                for number in range(10):
+                for number in range(5):
                     text = f"{name}.{number}"
                     body = text.encode() * (name if number % 2 else 5000)
                     method = "PUT" if number % 2 else "POST"
@@ -111,15 +131,13 @@ class LeaverTests(PoolTestCase):
     def test_abort(self) -> None:
         """A script that writes ends when its client leaves, and its child serves others."""
         gate = self.gate()
-        names = [f"endless {number}" for number in range(CONNECTIONS)]
-        for name in names:
-            path = target("endless.php", gate=gate.name, name=name)
-            peer = self.dial_site(request(path))
-            peer.read_through(b".")
-            self.assertEqual(gate.report(), name)
-            peer.close()
-        ends = sorted(gate.reports(CONNECTIONS))
-        self.assertEqual(ends, [f"{name} aborted: 1" for name in names])
+        path = target("endless.php", gate=gate.name, name="endless")
+        clients = [self.dial_site(request(path)) for _ in range(CONNECTIONS)]
+        self.assertEqual(gate.reports(CONNECTIONS), ["endless"] * CONNECTIONS)
+        for client in clients:
+            client.read_through(b".")
+            client.close()
+        self.assertEqual(gate.reports(CONNECTIONS), ["endless aborted: 1"] * CONNECTIONS)
         self.assert_serving()
 
     def test_half_closed(self) -> None:
@@ -134,11 +152,12 @@ class LeaverTests(PoolTestCase):
         """A PUT that is broken off ends the script's reading; the child serves others."""
         gate = self.gate()
         path = target("intake.php", gate=gate.name)
-        for _ in range(CONNECTIONS):
-            peer = self.dial_site(request(path, "Content-Length: 1000", method="PUT"))
-            self.assertEqual(gate.report(), "reading")
-            peer.send(b"some")
-            peer.close()
+        data = request(path, "Content-Length: 1000", method="PUT")
+        clients = [self.dial_site(data) for _ in range(CONNECTIONS)]
+        self.assertEqual(gate.reports(CONNECTIONS), ["reading"] * CONNECTIONS)
+        for client in clients:
+            client.send(b"some")
+            client.close()
         for line in gate.reports(CONNECTIONS):
             self.assertIn(line, ("read 0", "read 4"))
         self.assert_serving()
@@ -147,7 +166,7 @@ class LeaverTests(PoolTestCase):
         """A POST that is broken off never runs, not even with a part of its body."""
         gate = self.gate()
         path = target("intake.php", gate=gate.name)
-        codings = ("Content-Length: 1000", "Content-Length: 3000000", "Transfer-Encoding: chunked")
+        codings = ("Content-Length: 1000", "Content-Length: 9000000", "Transfer-Encoding: chunked")
         for coding in codings:
             peer = self.dial_site(request(path, coding, method="POST"))
             peer.send(b"4\r\nsome\r\n")
@@ -226,13 +245,15 @@ class DeathTests(PoolTestCase):
 
     def test_restart(self) -> None:
         """A php-fpm that was restarted between two requests serves the second one."""
-        self.start_site()
-        peer = self.dial_site()
-        for number in range(3):
-            for method, body in (("GET", None), ("POST", b"a body"), ("PUT", b"a body")):
-                peer.send(request(target("respond.php", body=number), method=method, body=body))
-                self.assertEqual(peer.read_message().body, b"%d" % number)
-            self.site.restart_fpm()
+        for tcp in (False, True):
+            self.start_site(tcp=tcp)
+            peer = self.dial_site()
+            for number in range(3):
+                for method, body in (("GET", None), ("POST", b"a body"), ("PUT", b"a body")):
+                    path = target("respond.php", body=number)
+                    peer.send(request(path, method=method, body=body))
+                    self.assertEqual(peer.read_message().body, b"%d" % number)
+                self.site.restart_fpm()
 
     def test_restart_in_full_run(self) -> None:
         """After a php-fpm has ended, and until there is another, it is 502; then all is well."""
@@ -249,17 +270,22 @@ class DeathTests(PoolTestCase):
 
     def test_recycling(self) -> None:
         """Nobody notices that children end after a few requests."""
-        self.start_site(fpm=["pm.max_requests = 5"])
+        for tcp, count in ((False, 200), (True, 60)):
+            self.start_site(fpm=["pm.max_requests = 5"], tcp=tcp)
+            self.assert_recycled(count)
+
+    def assert_recycled(self, count: int) -> None:
+        """So many requests are all answered, by at least a fifth as many children."""
         peer = self.dial_site()
         pids = set()
-        for number in range(200):
+        for number in range(count):
             body = b"%d" % number if number % 2 else None
             method = ("POST", "PUT")[number // 2 % 2] if body else "GET"
             peer.send(request(target("pid.php", name=number), method=method, body=body))
             answer = peer.read_message()
             self.assertEqual(answer.status, 200, (number, answer))
             pids.add(answer.body)
-        self.assertGreaterEqual(len(pids), 40)
+        self.assertGreaterEqual(len(pids), count // 5)
 
     def test_recycling_of_many(self) -> None:
         """Nor do many clients at once."""
@@ -272,6 +298,25 @@ class DeathTests(PoolTestCase):
                 client.send(request(path, method="POST" if body else "GET", body=body))
             statuses = [client.read_message().status for client in clients]
             self.assertEqual(statuses, [200] * len(clients), number)
+
+
+class StopTests(PoolTestCase):
+    """What SIGTERM does."""
+
+    def test_drain(self) -> None:
+        """Requests under way, and those in line, are finished; nobody new gets in."""
+        self.start_site("--connections", "1")
+        gate = self.gate()
+        clients = self.hold(gate, 0, 1)
+        idle = self.dial_site()
+        self.assertEqual(gate.report(), "0")
+        self.site.gateway.send_signal(signal.SIGTERM)
+        self.assertEqual(idle.read_to_end(), b"")
+        with self.assertRaises(OSError):
+            self.site.gateway.dial()
+        gate.let_on(2)
+        self.assert_answered(clients, 0, 1)
+        self.assertEqual(self.site.gateway.wait(), -signal.SIGTERM)
 
 
 class FinishedTests(PoolTestCase):
@@ -294,6 +339,15 @@ class FinishedTests(PoolTestCase):
 
     def test_same_client(self) -> None:
         """Not even who comes next on the same connection, with a body or without."""
+        self.assert_next_is_served()
+
+    def test_over_tcp(self) -> None:
+        """It is the same where php-fpm listens on a port."""
+        self.start_site(tcp=True)
+        self.assert_next_is_served()
+
+    def assert_next_is_served(self) -> None:
+        """A client gets answers while the script that it asked for first still works."""
         gate = self.gate()
         peer = self.dial_site(request(target("finish.php", gate=gate.name)))
         self.assertEqual(peer.read_message().body, b"finished")
@@ -452,11 +506,3 @@ class LimitsTests(PoolTestCase):
         peer = self.dial_site(request(path))
         peer.read_through(b"half")
         self.assertNotIn(b"0\r\n\r\n", read_to_any_end(peer))
-
-
-def read_to_any_end(peer: Peer) -> bytes:
-    """What comes until the connection ends, in whichever way."""
-    try:
-        return peer.read_to_end()
-    except ConnectionError:
-        return b""

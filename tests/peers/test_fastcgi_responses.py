@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 
-from tests.peers.gateway import GatewayTestCase, request, target
+from tests.peers.gateway import GatewayTestCase, read_to_any_end, request, target
 from tests.peers.sockets import Message
 from tests.peers.test_fastcgi_requests import SIZES, content
 
@@ -57,6 +58,16 @@ class ResponseTests(GatewayTestCase):
             self.assertEqual(answer.values(b"Location"), [location.encode()])
         answer = self.respond("Location: /made", status=201)
         self.assertEqual((answer.status, answer.values(b"Location")), (201, [b"/made"]))
+
+    def test_local_redirect(self) -> None:
+        """A path in Location without a Status is answered by what is there (RFC 3875, 6.2.2)."""
+        here = ["Location: /variables.php?x=1", "HTTP/1.1 200 OK"]
+        for method, body in (("GET", None), ("POST", b"a=1")):
+            answer = self.ask(target("respond.php", fields=here), method=method, body=body)
+            self.assertEqual((answer.status, answer.values(b"Location")), (200, []))
+            found = json.loads(answer.body)["server"]
+            self.assertEqual((found["REQUEST_METHOD"], found["QUERY_STRING"]), ("GET", "x=1"))
+            self.assertEqual(found["SCRIPT_NAME"], "/variables.php")
 
     def test_cookies(self) -> None:
         """Several Set-Cookie stay several, in their order."""
@@ -161,7 +172,7 @@ class BrokenResponseTests(GatewayTestCase):
 
     def test_invalid_head(self) -> None:
         """A head that is none is a 502, which does not quote it."""
-        for field in ("No Name: x", ": x", "X-\x01: x", "X-Zero: a\x00b"):
+        for field in ("No Name: x", ": x", "X-\x01: x"):
             answer = self.ask(target("respond.php", fields=[field], body="body"))
             self.assertEqual(answer.status, 502, field)
             self.assertNotIn(b"body", answer.body)
@@ -197,11 +208,15 @@ class BrokenResponseTests(GatewayTestCase):
         self.assertNotIn(b"abcdef", data)
 
     def test_shorter_than_told(self) -> None:
-        """What is shorter than told does not look whole."""
-        answer = self.curl_site(
-            target("respond.php", fields=["Content-Length: 9"], body="abc"), "--no-keepalive"
-        )
-        self.assertNotEqual(answer.exit_status, 0, answer)
+        """What is shorter than told is a 502, or broken off if some of it was passed on."""
+        answer = self.ask(target("respond.php", fields=["Content-Length: 9"], body="abc"))
+        self.assertEqual(answer.status, 502)
+        gate = self.gate()
+        path = target("parts.php", gate=gate.name, parts=["abc"], fields=["Content-Length: 9"])
+        peer = self.dial_site(request(path))
+        peer.read_through(b"\r\n\r\nabc")
+        gate.let_on()
+        self.assertEqual(read_to_any_end(peer), b"")
 
     def test_fatal_error(self) -> None:
         """An error before anything is written is PHP's own 500."""

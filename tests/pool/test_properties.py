@@ -359,7 +359,7 @@ class PoolMachine(RuleBasedStateMachine):
                 case Close(connection):
                     self.leaves(connection, None)
                 case Refuse(key, waiter, refusal):
-                    assert self.waiting[waiter].key == key
+                    assert self.stands_at(self.waiting[waiter], key)
                     if refusal is not Refusal.ATTEMPT_FAILED:
                         self.past[key].refused += 1
                     self.answer(waiter)
@@ -387,6 +387,10 @@ class PoolMachine(RuleBasedStateMachine):
             self.idle.remove(connection)
         known.state, known.served = State.ACTIVE, True
         self.answer(request.name)
+
+    def stands_at(self, request: Request, key: str) -> bool:
+        """Whether a request waits for a connection to this origin."""
+        return request.key == key
 
     def answer(self, name: str) -> None:
         """A request has got its answer, its only one."""

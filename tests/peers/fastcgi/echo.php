@@ -6,6 +6,6 @@ declare(strict_types=1);
 header('Content-Type: application/octet-stream');
 $input = fopen('php://input', 'r');
 while (!feof($input)) {
-    echo fread($input, 65536);
+    echo fread($input, 8192);
     flush();
 }

@@ -1,5 +1,6 @@
 <?php
-// Answers with the ?fields[]= and the ?body=; tells the log ?log=, and dies of an error if ?fatal=1.
+// Answers with the ?fields[]= and the ?body=, flushed if ?flush=1; tells the log ?log=, and dies of an
+// error if ?fatal=1.
 
 declare(strict_types=1);
 
@@ -11,7 +12,9 @@ if (isset($_GET['log'])) {
     error_log($_GET['log']);
 }
 echo $_GET['body'] ?? '';
-if (!empty($_GET['fatal'])) {
+if (!empty($_GET['flush'])) {
     flush();
+}
+if (!empty($_GET['fatal'])) {
     no_such_function();
 }

@@ -1,0 +1,162 @@
+"""Compare the gateways from HTTP to php-fpm: nginx, nginx with kept connections, fastcar."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import setting
+from bench.arguments import checked, positive, positive_int
+from bench.fastcgi import gateways, php_fpm, report, targets
+from bench.fastcgi.gateways import FASTCAR, Gateway, Start
+from bench.fastcgi.measure import Measurement, Result
+from bench.fastcgi.report import Row
+from bench.fastcgi.scenarios import select
+from bench.measure import Pace
+from bench.processes import BenchError, stop_signals
+
+_FULL = Pace(rounds=5, duration=1.0, warm_up=0.3)
+_QUICK = Pace(rounds=1, duration=0.2, warm_up=0.1)
+_TIMEOUT = 5.0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.fastcgi", description=__doc__)
+    add = parser.add_argument
+    add(
+        "--scenarios",
+        type=checked(select),
+        default="*",
+        metavar="PATTERNS",
+        help="comma-separated shell patterns, such as 'hello,5*' (default: all)",
+    )
+    add(
+        "--rounds",
+        type=checked(positive_int),
+        metavar="N",
+        help=f"slices of each gateway in each scenario (default {_FULL.rounds})",
+    )
+    add(
+        "--slice",
+        type=checked(positive),
+        metavar="SECONDS",
+        help=f"length of a slice, longer beside slow scripts (default {_FULL.duration:g})",
+    )
+    add(
+        "--timeout",
+        type=checked(positive),
+        default=_TIMEOUT,
+        metavar="SECONDS",
+        help=f"when a request has failed (default {_TIMEOUT:g})",
+    )
+    add(
+        "--connections",
+        type=checked(_connections),
+        default=[php_fpm.CHILDREN - 1, php_fpm.CHILDREN],
+        metavar="N[,N]",
+        help="fastcar's --connections, a fastcar for each"
+        f" (default {php_fpm.CHILDREN - 1},{php_fpm.CHILDREN}, of {php_fpm.CHILDREN} children)",
+    )
+    add("--quick", action="store_true", help="one short slice each: shows that it works, no more")
+    add("--markdown", action="store_true", help="print markdown tables")
+    add("--out", type=Path, metavar="DIR", help="write results.md and results.json there")
+    return parser  # fmt: skip
+
+
+def _connections(text: str) -> list[int]:
+    return [positive_int(each) for each in text.split(",")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison. Returns 0 if fastcar started and answered every request."""
+    options = _parser().parse_args(argv)
+    try:
+        with stop_signals():
+            return _compare(options)
+    except BenchError as error:
+        print(f"bench.fastcgi: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("bench.fastcgi: interrupted", file=sys.stderr)
+        return 130
+
+
+def _compare(options: argparse.Namespace) -> int:
+    quickness = _QUICK if options.quick else _FULL
+    pace = Pace(
+        options.rounds or quickness.rounds, options.slice or quickness.duration, quickness.warm_up
+    )
+    starts = gateways.starts(options.connections)
+    with contextlib.ExitStack() as stack:
+        # UNIX socket paths are short: not wherever TMPDIR points to.
+        folder = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="fc-bench-", dir="/tmp"))
+        )
+        php = stack.enter_context(php_fpm.run_php_fpm(folder / "php", list(starts)))
+        entered, missing = _enter(stack, folder, php.sockets, starts)
+        run = Measurement(entered, php.pid, pace, options.timeout, _progress)
+        results = run.run(options.scenarios)
+        _progress("")
+    rows = report.summarise(results)
+    about = _about(pace, options.timeout, missing)
+    text = _text(about, rows, markdown=options.markdown)
+    print(text)
+    if options.out:
+        _write(options.out, _text(about, rows, markdown=True), about, rows, results)
+    failed = any(row.failed or row.failure for row in rows if row.gateway.startswith(FASTCAR))
+    return 1 if missing or failed else 0
+
+
+def _enter(
+    stack: contextlib.ExitStack, folder: Path, sockets: dict[str, Path], starts: dict[str, Start]
+) -> tuple[list[Gateway], list[str]]:
+    """Start the gateways; return them, and a line for each that did not start."""
+    entered, missing = [], []
+    for name, start in starts.items():
+        try:
+            entered.append(stack.enter_context(start(folder / name, sockets[name])))
+        except BenchError as error:
+            missing.append(f"{name} did not start: {error}")
+            print(f"bench.fastcgi: {missing[-1]}", file=sys.stderr)
+    return entered, missing
+
+
+def _about(pace: Pace, timeout: float, missing: list[str]) -> list[str]:
+    return [
+        setting.machine(),
+        ", ".join([*setting.versions(), php_fpm.version()]),
+        f"{pace.rounds} rounds of {pace.duration:g} s after {pace.warm_up:g} s;"
+        f" {php_fpm.CHILDREN} children; failed after {timeout:g} s",
+        *missing,
+    ]
+
+
+def _text(about: list[str], rows: list[Row], markdown: bool) -> str:
+    head = "".join(f"{'- ' if markdown else ''}{line}\n" for line in about)
+    parts = [head, report.table(rows, markdown)]
+    if targets.lines(rows):
+        parts.append("\n" + targets.table(rows, markdown))
+    return "\n".join(parts)
+
+
+def _progress(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _write(
+    folder: Path, text: str, about: list[str], rows: list[Row], results: list[Result]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(text + "\n")
+    data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+    (folder / "results.json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
