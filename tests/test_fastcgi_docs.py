@@ -1,4 +1,4 @@
-"""docs/fastcgi.md: what it says about options and commands is so."""
+"""docs/fastcgi.md: what it says about options, errors, files and commands is so."""
 
 from __future__ import annotations
 
@@ -8,46 +8,72 @@ from pathlib import Path
 from twisted.application.app import ServerOptions
 from twisted.trial.unittest import SynchronousTestCase
 
+from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.options import FastCGIOptions
-from tests.test_readme import MAKEFILE, ROOT, commands, names
+from tests.test_readme import PROXY_ERRORS, ROOT, commands, names, tables
 
-DOCS = (ROOT / "docs" / "fastcgi.md").read_text("utf-8")
+PAGE = ROOT / "docs" / "fastcgi.md"
+TEXT = PAGE.read_text("utf-8")
 
 
-class OptionsTests(SynchronousTestCase):
-    """The options named in the text."""
+class FastCGIDocsTests(SynchronousTestCase):
+    """The page on the FastCGI service."""
 
-    def test_complete(self) -> None:
-        """Each option is named."""
-        named = set(re.findall(r"`(--[a-z-]+)", DOCS))
-        self.assertEqual(names(FastCGIOptions()) - named - {"--help", "--version"}, set())
+    def setUp(self) -> None:
+        rows = [row for row in tables(TEXT) if len(row) == 4 and row[0].startswith("`--")]
+        self.rows = {row[0].strip("`"): row for row in rows}
+
+    def test_options(self) -> None:
+        """Each option has a row, and each row an option."""
+        self.assertEqual(set(self.rows), names(FastCGIOptions()))
+
+    def test_defaults(self) -> None:
+        """A default in the table is the default."""
+        for name, _, default, _ in FastCGIOptions.optParameters:
+            if default is not None:
+                self.assertEqual(self.rows[f"--{name}"][1], f"`{default}`", name)
+        for name in ("listen", "index"):
+            (default,) = getattr(FastCGIConfig(fpm=("unix:/a",), root="/"), name)
+            self.assertEqual(self.rows[f"--{name}"][1], f"`{default}`", name)
 
     def test_options_in_the_text(self) -> None:
-        """An option named in the text is one of fastcgi's or twistd's."""
+        """An option in the text or in a command is one of fastcar's or twistd's."""
         known = names(FastCGIOptions()) | names(ServerOptions()) | {"--pidfile"}
-        self.assertEqual(set(re.findall(r"`(--[a-z-]+)", DOCS)) - known, set())
+        self.assertEqual(set(re.findall(r"`(--[a-z-]+)", TEXT)) - known, set())
+        for words in commands(TEXT):
+            if "fastcgi" in words:
+                used = {word.partition("=")[0] for word in words if word.startswith("--")}
+                self.assertEqual(used - known, set())
+
+    def test_errors(self) -> None:
+        """The errors in its table are those of RFC 9209, and the source has them."""
+        source = "".join(path.read_text("utf-8") for path in (ROOT / "fastcar_tw").rglob("*.py"))
+        listed = {
+            name
+            for row in tables(TEXT)
+            if re.match(r"[45][0-9][0-9]", row[0])
+            for name in re.findall(r"`([a-z_]+)`", row[1])
+        }
+        self.assertTrue(listed)
+        self.assertEqual(listed - set(PROXY_ERRORS.split()), set())
+        for name in listed:
+            self.assertIn(f'"{name}"', source)
+
+    def test_links(self) -> None:
+        """Its links lead somewhere, also those to its own sections."""
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
+            self.assertTrue((PAGE.parent / link).exists(), link)
+        headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
+        anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+        self.assertEqual(set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - anchors, set())
 
 
-class CommandTests(SynchronousTestCase):
-    """The commands."""
+class ExampleTests(SynchronousTestCase):
+    """The example application."""
 
-    def test_twistd(self) -> None:
-        """Every one that starts the service is one that it understands."""
-        root = Path(self.mktemp()).absolute()
-        root.mkdir()
-        (root / "index.php").touch()
-        found = [words for words in commands(DOCS) if words[:1] == ["twistd"]]
-        self.assertTrue(found)
-        for words in found:
-            own = words.index("fastcar")
-            self.assertEqual(words[own + 1], "fastcgi")
-            # The directories are those of an application.
-            arguments = [str(root) if word.startswith("/srv/") else word for word in words]
-            FastCGIOptions().parse(arguments[own + 2 :])
-
-    def test_make(self) -> None:
-        """Every target that is named exists."""
-        targets = re.findall(r"\bmake ([a-z-]+)", DOCS)
-        self.assertIn("run-fastcgi", targets)
-        for target in targets:
-            self.assertRegex(MAKEFILE, rf"(?m)^{target}:")
+    def test_complete(self) -> None:
+        """It has what its page and the Makefile name."""
+        folder = ROOT / "examples" / "fastcgi"
+        for name in ("README.md", "run", "php-fpm.conf", "public/index.php"):
+            self.assertTrue((folder / name).is_file(), name)
+        self.assertTrue(Path(folder / "run").stat().st_mode & 0o100)
