@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.options import FastCGIOptions
-from tests.test_readme import PROXY_ERRORS, ROOT, commands, names, tables
+from tests.test_readme import MAKEFILE, PROXY_ERRORS, ROOT, commands, names, tables
 
 PAGE = ROOT / "docs" / "fastcgi.md"
 TEXT = PAGE.read_text("utf-8")
@@ -37,13 +37,9 @@ class FastCGIDocsTests(SynchronousTestCase):
             self.assertEqual(self.rows[f"--{name}"][1], f"`{default}`", name)
 
     def test_options_in_the_text(self) -> None:
-        """An option in the text or in a command is one of fastcar's or twistd's."""
+        """An option named in the text is one of fastcar's or twistd's."""
         known = names(FastCGIOptions()) | names(ServerOptions()) | {"--pidfile"}
         self.assertEqual(set(re.findall(r"`(--[a-z-]+)", TEXT)) - known, set())
-        for words in commands(TEXT):
-            if "fastcgi" in words:
-                used = {word.partition("=")[0] for word in words if word.startswith("--")}
-                self.assertEqual(used - known, set())
 
     def test_errors(self) -> None:
         """The errors in its table are those of RFC 9209, and the source has them."""
@@ -66,6 +62,31 @@ class FastCGIDocsTests(SynchronousTestCase):
         headings = re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
         self.assertEqual(set(re.findall(r"\]\(#([^)]+)\)", TEXT)) - anchors, set())
+
+
+class CommandTests(SynchronousTestCase):
+    """The commands."""
+
+    def test_twistd(self) -> None:
+        """Every one that starts the service is one that it understands."""
+        root = Path(self.mktemp()).absolute()
+        root.mkdir()
+        (root / "index.php").touch()
+        found = [words for words in commands(TEXT) if words[:1] == ["twistd"]]
+        self.assertTrue(found)
+        for words in found:
+            own = words.index("fastcar")
+            self.assertEqual(words[own + 1], "fastcgi")
+            # The directories are those of an application.
+            arguments = [str(root) if word.startswith("/srv/") else word for word in words]
+            FastCGIOptions().parse(arguments[own + 2 :])
+
+    def test_make(self) -> None:
+        """Every target that is named exists."""
+        targets = re.findall(r"\bmake ([a-z-]+)", TEXT)
+        self.assertIn("run-fastcgi", targets)
+        for target in targets:
+            self.assertRegex(MAKEFILE, rf"(?m)^{target}:")
 
 
 class ExampleTests(SynchronousTestCase):

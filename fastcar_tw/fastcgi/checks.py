@@ -50,6 +50,11 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
 _FRONT_CONTROLLER = "a script that is there, below --root"
 
 
+#: A body of another length would be cut or waited for; php-fpm may run the file that the other
+#: names.
+_NEVER_SET = ("CONTENT_LENGTH", "PATH_TRANSLATED")
+
+
 def _existing_directory(field: str, value: Any) -> str:
     expected = "an existing directory"
     plain = check_path(field, value, expected)
@@ -124,6 +129,8 @@ def _variable(field: str, value: object) -> str:
         # What is behind the name may be a password.
         shown = Hidden() if isinstance(value, str) and "=" in value else value
         raise ConfigError(field, shown, "NAME=VALUE, the name of letters, digits and _")
+    if str(value).partition("=")[0] in _NEVER_SET:
+        raise ConfigError(field, value, f"none of {', '.join(_NEVER_SET)}")
     return str(value)
 
 

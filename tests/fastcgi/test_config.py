@@ -10,12 +10,14 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactorClock
 
 from fastcar_tw.checks import option_name
 from fastcar_tw.config import Config, ConfigError
 from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.checks import CHECKS
 from fastcar_tw.fastcgi.config import FastCGIConfig
+from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.pool.core import PoolLimits
 from tests.test_config import ConfigCase, certificate_and_key, pem
 
@@ -247,6 +249,12 @@ class VariableTests(FastCGIConfigCase):
         values = ("A=", "_b1=x=y", "PHP_VALUE=a=1\nb=2", "Umlaut=\N{LATIN SMALL LETTER U}\udcff")
         self.assertEqual(self.config(param=list(values)).param, values)
 
+    def test_never_set(self) -> None:
+        """What would break every request, or have another file run, cannot be set."""
+        for name in ("CONTENT_LENGTH", "PATH_TRANSLATED"):
+            error = self.refused(param=[f"{name}=/x"])
+            self.assertIn("none of CONTENT_LENGTH, PATH_TRANSLATED", str(error))
+
     def test_unusable(self) -> None:
         """What is none is refused; a value is not shown, as it may be a password."""
         expected = "expected NAME=VALUE, the name of letters, digits and _"
@@ -453,10 +461,10 @@ class FuzzTests(FastCGIConfigCase):
     @settings(max_examples=300, deadline=None)
     @given(st.data())
     def test_nothing_but_config_error(self, data: st.DataObject) -> None:
-        """Whatever is given is taken or refused, in one line."""
+        """Whatever is given is refused in one line, or is such that there can be a service."""
         field = data.draw(st.sampled_from(list(CHECKS)))
         try:
-            self.config(**{field: data.draw(ANYTHING)})
+            FastCGIService(self.config(**{field: data.draw(ANYTHING)}), MemoryReactorClock())
         except ConfigError as error:
             self.assertTrue(str(error).startswith(f"{option_name(error.field)}: got "), error)
             self.assertNotIn("\n", str(error))

@@ -427,6 +427,14 @@ class StopTests(ServiceTestCase):
         self.assertEqual(len(self.fpm.children), 3)
 
     @inlineCallbacks
+    def test_at_once(self) -> Any:
+        """It can be stopped before what is opened ahead is there."""
+        service = self.start(prewarm=3, fpm=("tcp:127.0.0.1:1", f"unix:{self.join('fpm')}"))
+        yield service.stopService()
+        yield self.fpm.when(lambda: not self.fpm.open)
+        self.assertFalse(os.path.exists(self.path))
+
+    @inlineCallbacks
     def test_drain_timeout(self) -> Any:
         """What takes longer than --drain-timeout is broken off, and the child learns of it."""
         for seconds in (0.05, 0):
