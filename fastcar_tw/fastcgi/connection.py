@@ -167,12 +167,16 @@ class FastCGIConnection(KeptConnection):
         exchange = self._exchange
         try:
             records = self._reader.feed(data)
+            left = len(records)
             for kind, content in records:
-                self._take(kind, content)
+                left -= 1
+                self._take(kind, content, alone=not (left or self._reader.inside))
         except RecordError as error:
             self._fail("http_protocol_error", f"sent an invalid record: {error}", answered=True)
         if exchange is not None:
             exchange.flush_response()
+        elif not self._asking and self._reader.inside:
+            self._take_stray()
 
     def connectionLost(self, reason: Failure) -> None:
         if self._exchange is not None:
@@ -188,10 +192,13 @@ class FastCGIConnection(KeptConnection):
 
     # Records.
 
-    def _take(self, kind: int, content: bytes) -> None:
+    def _take(self, kind: int, content: bytes, alone: bool) -> None:
+        """
+        @param alone: nothing has come after it.
+        """
         exchange = self._exchange
         if exchange is None:
-            self._take_unasked(kind)
+            self._take_unasked(kind, alone)
         elif kind == STDOUT:
             self._answered = True
             exchange.stdout(content)
@@ -200,25 +207,32 @@ class FastCGIConnection(KeptConnection):
             exchange.stderr(content)
         elif kind == END_REQUEST:
             self._answered = True
-            self._finish(exchange, parse_end_request(content))
+            self._finish(exchange, parse_end_request(content), alone)
 
-    def _take_unasked(self, kind: int) -> None:
-        if kind == GET_VALUES_RESULT and self._asking:
+    def _take_unasked(self, kind: int, alone: bool) -> None:
+        is_answer = kind == GET_VALUES_RESULT and self._asking
+        if is_answer and alone:
             self._asking = False
             self._owner.release(self)
-        elif self._wire is not None and kind in (STDOUT, STDERR, END_REQUEST):
-            # Whose response it is can only be guessed.
-            self._end(Retired.BROKEN, abort=True)
+        elif is_answer or kind in (STDOUT, STDERR, END_REQUEST):
+            self._take_stray()
 
-    def _finish(self, exchange: FastCGIExchange, end: EndRequest) -> None:
+    def _take_stray(self) -> None:
+        """
+        Whose response it is can only be guessed, so it must not get into the next one.
+        """
+        self._end(Retired.BROKEN, abort=True)
+
+    def _finish(self, exchange: FastCGIExchange, end: EndRequest, alone: bool) -> None:
         if end.protocol_status != REQUEST_COMPLETE:
             self._refused(end.protocol_status)
             return
         self._exchange = None
         exchange.complete = True
         wire = self._wire
-        # The rest of a body that the script did not wait for would cut the next request's.
-        whole = exchange.stdin_complete and wire is not None and not wire.unsent
+        # The rest of a body that the script did not wait for would cut the next request's, and what
+        # comes after this response would become part of the next.
+        whole = alone and exchange.stdin_complete and wire is not None and not wire.unsent
         if whole and self._begun and self.is_ready():
             # The next request is sent before this response is passed on: a child waits for it.
             self._owner.release(self)
@@ -262,7 +276,8 @@ class FastCGIConnection(KeptConnection):
     ) -> None:
         exchange, self._exchange = self._exchange, None
         wire = self._wire
-        unsent = wire is not None and wire.bytes_sent == self._sent_before
+        # Less, if not even what was written before has been taken, though it was counted.
+        unsent = wire is not None and wire.bytes_sent <= self._sent_before
         self._end(Retired.BROKEN, abort=True)
         if exchange is not None:
             error = GatewayError(status, proxy_status, f"{self.backend} {text}")

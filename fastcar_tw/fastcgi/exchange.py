@@ -243,10 +243,10 @@ class ScriptExchange(DownstreamExchange):
         connection.start(self, self._variables + self._next_stdin(body))
         if body is not None:
             self._send_body(body)
-            if not self.request_complete:
-                if self._request.expects_continue and not self._sent_again:
-                    self._tell_to_continue()
-                self._downstream.resume_reading()
+        if not self.request_complete:
+            if self._request.expects_continue and not self._sent_again:
+                self._tell_to_continue()
+            self._read_on()
         self._set_deadline()
 
     def let_through(self) -> None:
@@ -290,7 +290,7 @@ class ScriptExchange(DownstreamExchange):
         if self._body is not None:
             self._send_body(self._body)
         if not self.request_complete:
-            self._downstream.resume_reading()
+            self._read_on()
 
     def stdout(self, content: bytes) -> None:
         """
@@ -402,7 +402,9 @@ class ScriptExchange(DownstreamExchange):
             self._fail(FastcarError(431, "http_request_error", "a request field is too large"))
             return
         pool = self._gateway.pool
-        self.slow = pool.pace.is_slow(self.path)
+        # A body that is passed on as it comes takes as long as its client likes.
+        streamed = body is not None and not body.collected
+        self.slow = streamed or pool.pace.is_slow(self.path)
         backend = pool.choose(())
         assert backend is not None
         self._stand_in_line(backend)
@@ -450,6 +452,13 @@ class ScriptExchange(DownstreamExchange):
                 return
             connection.send(records)
 
+    def _read_on(self) -> None:
+        """
+        Take more of the request, unless what was there has filled the connection again.
+        """
+        if self._connection is not None and not self._connection.full:
+            self._downstream.resume_reading()
+
     def _pass_on(self) -> None:
         response = self._response
         own = b""
@@ -461,7 +470,7 @@ class ScriptExchange(DownstreamExchange):
     def _own_fields(self) -> bytes:
         head = self._response.head
         assert head is not None
-        if self._response.is_delimited_by_close or not self.request_complete:
+        if not self.request_complete:
             # What the client still sends would have to be read to its end first.
             self.persist = False
         own = b"" if head.has_date else self._gateway.date_field()
@@ -540,6 +549,6 @@ def _request_body(request: RequestHead, gateway: Gateway) -> RequestBody | None:
         return CollectedBody(config.spool_memory, config.max_body)
     if not length:
         return None
-    if request.method == b"POST" and length <= config.spool_memory:
+    if request.method == b"POST":
         return CollectedBody(config.spool_memory, config.max_body)
     return StreamedBody(length)

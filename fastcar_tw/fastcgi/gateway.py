@@ -278,7 +278,6 @@ def _redirected(request: RequestHead, target: bytes) -> RequestHead:
     """
     method = b"HEAD" if request.method == b"HEAD" else b"GET"
     redirected = RequestHead(method, target, request.version)
-    redirected.scheme = request.scheme
     redirected.host = request.host
     redirected.fields = without_fields(request.fields, _BODY_FIELDS)
     redirected.close = request.close

@@ -2,7 +2,8 @@
 A script's response on its way to the client: from what php-fpm sends as STDOUT to HTTP/1.1.
 
 What has arrived together leaves together.  If that is all of the response, its length is told; if
-not, and the script has not told it either, the response is chunked.
+not, and the script has not told it either, the response is chunked, or to HTTP/1.0, where every
+connection ends after its response, is sent as it is.
 """
 
 from __future__ import annotations
@@ -90,15 +91,6 @@ class ScriptResponse:
         if self._left:
             raise MessageError(f"the body is {self._left} bytes shorter than Content-Length says")
         self._ended = True
-
-    @property
-    def is_delimited_by_close(self) -> bool:
-        """
-        Only the end of the client's connection can tell where the response ends.  To be asked
-        before L{take}.
-        """
-        unknown = self._left is None and not self._ended
-        return self._version == 10 and unknown
 
     def take(self, own: bytes) -> bytes:
         """

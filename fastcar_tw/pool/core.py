@@ -27,7 +27,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, NamedTuple
@@ -184,6 +184,9 @@ class PoolCore(Generic[K, C, W]):
                     return decisions
         self._stand_in_line(lane, waiter, now, again)
         self._settle(lane, now, decisions)
+        for other in self._serving(lane)[1:]:
+            if waiter in self._queue:
+                self._settle(other, now, decisions)
         if not again and waiter in self._queue:
             # Those for which room is being made hardly wait.
             waiting = len(self._queue) - min(self._leaving, self._wanting)
@@ -636,8 +639,7 @@ class PoolCore(Generic[K, C, W]):
             if other is None:
                 hopeless += lane.queued.values()
             else:
-                self._bring(list(self._unpromised()), other)
-                self._settle_refuge(other, now, decisions)
+                self._take_refuge(other, now, decisions)
         for place in hopeless:
             self._refuse_queued(place, Refusal.FAILING, decisions, max(breaker.until - now, 1.0))
 
@@ -770,9 +772,9 @@ class PoolCore(Generic[K, C, W]):
     # One line for all origins.  In which lane a request stands says where something would be opened
     # for it, and no more.
 
-    def _serving(self, lane: Lane[K, C, W]) -> Iterable[Lane[K, C, W]]:
+    def _serving(self, lane: Lane[K, C, W]) -> Sequence[Lane[K, C, W]]:
         """
-        The lanes whose connections will do for a request that wants this one's.
+        The lanes whose connections will do for a request of this one, which comes first.
         """
         if not self._one_line:
             return (lane,)
@@ -851,13 +853,15 @@ class PoolCore(Generic[K, C, W]):
         """
         place.lane.queued[place.waiter] = self._queue[place.waiter] = place
         self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
-        older = [each for each in self._unpromised() if each.number <= place.number]
-        self._bring(older, lane)
-        self._settle_refuge(lane, now, decisions)
+        self._take_refuge(lane, now, decisions)
 
-    def _settle_refuge(
+    def _take_refuge(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
     ) -> None:
+        """
+        Let the whole line stand here, so that nothing more is opened for it where that fails.
+        """
+        self._bring(list(self._unpromised()), lane)
         for each in self._serving(lane):
             self._promise(each)
         if lane.error is None:

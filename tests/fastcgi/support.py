@@ -198,6 +198,11 @@ class Child(Peer):
 
     # What is said.
 
+    def vanish(self) -> None:
+        """Be gone without the reactor having had the time to tell."""
+        self._reactor.peers.remove(self)
+        self._socket.close()
+
     def stdout(self, content: bytes) -> None:
         """Write."""
         self.send(stdout(content))
@@ -241,11 +246,20 @@ class Attempt:
         """It was neither accepted nor refused nor given up."""
         return not self.result.called
 
-    def accept(self) -> Child:
-        """Let it succeed."""
+    def accept(self, *, paused: bool = False, gone: bool = False) -> Child:
+        """
+        Let it succeed.
+
+        @param paused: the child reads nothing yet.
+        @param gone: it has closed the connection before anybody could use that.
+        """
         gateway = self._gateway
         protocol: Any = self._factory.buildProtocol(UNIXAddress(None))
         child = Child(gateway.reactor, protocol, self.backend, gateway.capacity)
+        if paused:
+            child.pause()
+        if gone:
+            child.vanish()
         gateway.children.append(child)
         self.result.callback(protocol)
         gateway.reactor.settle()

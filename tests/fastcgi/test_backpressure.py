@@ -114,6 +114,28 @@ class RequestTests(GatewayTestCase):
         self.assertLess(self.child.transport.buffered, BOUND)
         self.assertGreater(len(self.client.unsent), MUCH // 2)
 
+    def test_full_at_once(self) -> None:
+        """So it is if the head and what came with it have already filled the connection."""
+        self.gateway.capacity = 4096
+        self.gateway.accepting = False
+        head = request(b"/", b"X: " + b"x" * 60000, b"Content-Length: %d" % MUCH, method=b"PUT")
+        self.client.send(head[:-1])
+        self.client.send(head[-1:] + b"x" * MUCH)
+        child = self.gateway.attempts[0].accept(paused=True)
+        self.assertTrue(self.client.transport.paused)
+        self.assertGreater(len(self.client.unsent), MUCH // 2)
+        child.resume()
+        self.assertEqual(child.request.stdin, b"x" * MUCH)
+        self.assertTrue(child.request.complete)
+
+    def test_full_again(self) -> None:
+        """Nor is more held while the script reads now and then."""
+        self.upload()
+        for _ in range(50):
+            self.child.read(30000)
+            self.assertLess(self.child.transport.buffered, BOUND)
+            self.assertLess(MUCH - len(self.client.unsent), 50 * 30000 + BOUND)
+
     def test_goes_on(self) -> None:
         """When the script reads again, everything arrives."""
         self.upload()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fastcar_tw.fastcgi.backends import parse_backend
 from fastcar_tw.fastcgi.records import encode_record
@@ -14,6 +18,7 @@ from .support import (
     OK,
     PAGE,
     GatewayTestCase,
+    MemoryGateway,
     end_request,
     logged,
     stderr,
@@ -22,6 +27,14 @@ from .support import (
 
 #: What nobody outside is to know: names of scripts, files, backends and php's own words.
 SECRETS = (b"index", b".php", b"/tmp", b"root", b"unix", b"run/", b"fpm", b"php", b"secret")
+
+#: What heads are made of, and what has no place there.
+TOKENS = (
+    *(b"A: b", b"Status: 404", b"Status: 204", b"Status: 304", b"Status:", b"Content-Length: 3"),
+    *(b"Content-Length: ", b"Location: /", b"Location: /none", b"Location: http://b.test/"),
+    *(b"X-Sendfile: /x", b"X-Accel-Redirect: /", b"Transfer-Encoding: chunked", b"Connection: A"),
+    *(b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\n\n", b"\r", b" ", b":", b"\0", b"x", b"<p>"),
+)
 
 
 class FailureTests(GatewayTestCase):
@@ -193,6 +206,27 @@ class FailureTests(GatewayTestCase):
         self.assertEqual((got.status, got.body), (502, b""))
         self.alive()
 
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.sampled_from(TOKENS)), st.booleans())
+    def test_anything(self, tokens: list[bytes], cut: bool) -> None:
+        """Whatever a script writes, a client that has no response of it has 502, or its end."""
+        gateway = MemoryGateway(connections=1, sendfile="{beside}")
+        client = gateway.client()
+        client.send(request())
+        child = gateway.children[0]
+        for piece in tokens if cut else [b"".join(tokens)]:
+            if not child.closed:
+                child.send(stdout(piece))
+        if not child.closed:
+            child.end_request()
+        got = client.received
+        if got and not client.aborted:
+            self.assertIn(int(got.split()[1]), (200, 204, 302, 304, 404, 502))
+            self.assertNotIn(b"\n\n", got.partition(b"\r\n\r\n")[0])
+        self.assertTrue(got or client.aborted or len(child.requests) == 2)
+        gateway.close()
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_mixed(self) -> None:
         """A malformed head in one piece with the end of its response is one failure."""
         self.client.send(request())
@@ -213,6 +247,15 @@ class NotFoundTests(GatewayTestCase):
             self.assertNotIn(self.gateway.root.encode(), got.body)
             self.assertNotIn(b"none", got.body)
         self.assertEqual(self.gateway.attempts, [])
+
+    def test_logged(self) -> None:
+        """What the operator can mend is logged, what is just not there is not."""
+        os.symlink("/etc/hostname", os.path.join(self.gateway.root, "link.txt"))
+        lines = logged(lambda: self.client.send(request(b"/link.txt")))
+        self.assertEqual(answer(self.client.take()).status, 404)
+        self.assertEqual(len(lines), 1)
+        self.assertIn("/etc/hostname", lines[0])
+        self.assertEqual(logged(lambda: self.client.send(request(b"/none"))), [])
 
     def test_malformed(self) -> None:
         """A target that cannot be a name is 400, and no script is run."""

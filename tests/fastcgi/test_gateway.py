@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from email.utils import parsedate_to_datetime
 
 from fastcar_tw.fastcgi import gateway
+from fastcar_tw.testing import MemoryTransport
 from tests.forward.support import CHUNKED, answer, request
 
 from .support import GatewayTestCase, logged
@@ -156,6 +158,26 @@ class VariableTests(GatewayTestCase):
     def test_unix(self) -> None:
         """A client of a UNIX socket is on this machine."""
         self.assertEqual(self.told(address=None)[b"REMOTE_ADDR"], b"127.0.0.1")
+
+    def test_local_address(self) -> None:
+        """The address of the listener is told, where there is one only."""
+        self.gateway.gateway.local_addresses["memory"] = ("192.0.2.80", 8080)
+        params = self.told(address=("198.51.100.9", 1234))
+        self.assertEqual(params[b"SERVER_ADDR"], b"192.0.2.80")
+        self.assertEqual(params[b"SERVER_PORT"], b"8080")
+        self.assertEqual(self.told(address=None)[b"SERVER_PORT"], b"80")
+
+    def test_any_address(self) -> None:
+        """Where the listener has several, it is the one that the client has come to."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            accepted = socket.create_connection(("127.0.0.1", port)), server.accept()[0]
+            for end in accepted:
+                self.addCleanup(end.close)
+            self.patch(MemoryTransport, "getHandle", lambda _: accepted[1])
+            params = self.told(address=("198.51.100.9", 1234))
+        self.assertEqual(params[b"SERVER_ADDR"], b"127.0.0.1")
+        self.assertEqual(params[b"SERVER_PORT"], b"%d" % port)
 
     def test_trusted(self) -> None:
         """A trusted proxy is believed, and others are still not."""

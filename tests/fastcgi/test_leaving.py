@@ -183,3 +183,14 @@ class LeavingTests(GatewayTestCase):
         self.assertEqual(self.child.request.params[b"QUERY_STRING"], b"second")
         self.client.close()
         self.gone(self.child)
+
+    def test_redirected_early(self) -> None:
+        """So it is if the first script did not wait for the request."""
+        for connections in (1, 3):
+            for leave in WAYS:
+                self.start(connections=connections)
+                self.client.send(request(b"/", b"Content-Length: 9", method=b"PUT"))
+                self.child.answer(b"Location: /?second\r\n\r\n")
+                self.assertEqual(self.child.request.params[b"QUERY_STRING"], b"second")
+                leave(self.client)
+                self.gone(self.child)

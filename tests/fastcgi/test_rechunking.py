@@ -110,7 +110,7 @@ class RechunkingTests(SynchronousTestCase):
         self.assertEqual(responses[1].content, b"0\r\n")
         self.assertEqual(responses[8].content, b"the other")
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(asked=CUTS, answered=CUTS)
     def test_any(self, asked: list[int], answered: list[int]) -> None:
         """In any pieces the same arrives."""

@@ -84,26 +84,10 @@ class FramingTests(SynchronousTestCase):
         """To HTTP/1.0 such a body is sent as it is, and ends with the connection."""
         response = self.response(10)
         response.feed(b"A: b\r\n\r\nhel")
-        self.assertTrue(response.is_delimited_by_close)
         self.assertTrue(response.take(b"").endswith(b"A: b\r\n\r\nhel"))
         response.feed(b"lo")
         response.end()
         self.assertEqual(response.take(b""), b"lo")
-
-    def test_not_close_delimited(self) -> None:
-        """No other response needs the end of the connection."""
-        for version, head_only, head, ended in (
-            (11, False, b"", False),
-            (10, False, b"Content-Length: 9\r\n", False),
-            (10, True, b"", False),
-            (10, False, b"Status: 304\r\n", False),
-            (10, False, b"", True),
-        ):
-            response = self.response(version, head_only)
-            response.feed(head + b"A: b\r\n\r\n")
-            if ended:
-                response.end()
-            self.assertFalse(response.is_delimited_by_close)
 
     def test_declared(self) -> None:
         """The length that the script has told stands, once, and the body is sent as it is."""

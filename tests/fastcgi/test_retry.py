@@ -127,6 +127,31 @@ class RetryTests(GatewayTestCase):
         self.child.close()
         self.failed(children=3)
 
+    def test_unsent(self) -> None:
+        """What was not sent at all can be sent again, whatever it is: once."""
+        for asked in (
+            request(),
+            POST,
+            CHUNKED_POST,
+            request(method=b"PUT", body=b"hello"),
+            request(b"/", b"Content-Length: 9", method=b"PUT") + b"half",
+        ):
+            for again in (False, True):
+                self.start()
+                self.gateway.accepting = False
+                self.client.send(asked)
+                self.gateway.attempts[0].accept(gone=True)
+                self.assertEqual(self.client.take(), b"")
+                child = self.gateway.attempts[1].accept(gone=again)
+                if again:
+                    self.assertEqual(answer(self.client.take()).status, 502)
+                    self.assertEqual(len(self.gateway.attempts), 2)
+                else:
+                    body = asked.partition(b"\r\n\r\n")[2]
+                    self.assertIn(child.request.stdin, (body, b"hello"))
+                    child.answer(PAGE)
+                    self.assertEqual(answer(self.client.take()).status, 200)
+
     def test_answered(self) -> None:
         """Who has said anything has begun to work: no."""
         for said in (stderr(b"x"), b"", None):
@@ -148,9 +173,7 @@ class RetryTests(GatewayTestCase):
         for asked in (POST, CHUNKED_POST, request(method=b"PUT", body=b"hello")):
             self.start()
             child = self.warm()
-            # It ends in the same moment, before the reactor tells.
-            self.gateway.reactor.peers.remove(child)
-            child._socket.close()
+            child.vanish()
             self.client.send(asked)
             self.assertEqual(len(self.gateway.children), 2)
             self.assertEqual(self.child.request.stdin, b"hello")

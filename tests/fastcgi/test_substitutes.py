@@ -129,6 +129,17 @@ class RedirectTests(GatewayTestCase):
             self.assertEqual(second[name], first[name])
         self.assertEqual(second[b"REMOTE_ADDR"], b"198.51.100.7")
 
+    def test_early(self) -> None:
+        """A body that the first script did not wait for is of no interest to the second."""
+        self.client.send(request(b"/", b"Content-Length: 4", method=b"PUT") + b"ab")
+        self.child.answer(location(b"/other.php"))
+        self.assertEqual(self.child.request.params[b"SCRIPT_NAME"], b"/other.php")
+        self.client.send(b"cd")
+        self.child.answer()
+        self.assertEqual(self.child.request.stdin, b"")
+        self.assertEqual(answer(self.client.take()).body, b"hi")
+        self.alive()
+
     def test_pipelined(self) -> None:
         """The next request comes after the second script's response."""
         self.client.send(request(b"/?1") + request(b"/?2"))

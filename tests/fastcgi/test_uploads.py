@@ -92,6 +92,7 @@ class ChunkedTests(GatewayTestCase):
         self.client.send(request(b"/", CHUNKED, method=b"POST"))
         self.client.send(b"b\r\n0123456789a\r\n0\r\n\r\n")
         self.assertEqual(answer(self.client.received).status, 413)
+        self.assertEqual(self.gateway.attempts, [])
         self.client.close()
         self.assertEqual(self.gateway.gateway.clients, set())
 
@@ -149,15 +150,13 @@ class PostTests(GatewayTestCase):
         self.assertTrue(self.child.begun_ahead)
 
     def test_large(self) -> None:
-        """One that exceeds the memory for it is streamed."""
+        """One that exceeds the memory for it takes no child before it is complete either."""
         self.start(spool_memory=4)
-        self.client.send(upload(b"POST", 4) + b"abc")
+        self.client.send(upload(b"POST", 6) + b"abc")
+        self.client.send(b"de")
         self.assertEqual(self.gateway.attempts, [])
-        self.client.send(b"d")
-        self.assertEqual(self.child.request.stdin, b"abcd")
-        self.exchange_rest()
-        self.client.send(upload(b"POST", 5) + b"abc")
-        self.assertEqual(self.child.request.stdin, b"abc")
+        self.client.send(b"f")
+        self.assertEqual(self.child.request.stdin, b"abcdef")
 
     def test_too_large(self) -> None:
         """One that says that it is too large is 413 at once, and not asked to go on."""

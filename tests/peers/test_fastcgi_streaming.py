@@ -126,16 +126,15 @@ class UploadTests(GatewayTestCase):
 
     def test_slow_clients(self) -> None:
         """Clients that are slow to send a POST hold no child of php-fpm: others are served."""
-        slow = [
-            self.dial_site(request("/digest.php", "Content-Length: 1000", method="POST") + b"x")
-            for _ in range(10)
-        ]
-        for _ in range(10):
-            self.assert_serving()
-        for peer in slow:
-            peer.send(b"x" * 999)
-        for peer in slow:
-            self.assertIn(b'"length":1000', peer.read_message().body)
+        for length in (1000, 3_000_000):
+            head = request("/digest.php", f"Content-Length: {length}", method="POST")
+            slow = [self.dial_site(head + b"x") for _ in range(10)]
+            for _ in range(10):
+                self.assert_serving()
+            for peer in slow:
+                peer.send(b"x" * (length - 1))
+            for peer in slow:
+                self.assertIn(b'"length":%d,' % length, peer.read_message().body)
 
     def test_early_answer(self) -> None:
         """A script may answer before it has the body; the client gets that at once."""

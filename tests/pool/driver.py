@@ -67,9 +67,12 @@ class Driver:
     @ivar refused: refusals by request.
     """
 
-    def __init__(self, *, one_line: bool = False, **changed: float) -> None:
+    #: As L{PoolCore} has it.
+    one_line = False
+
+    def __init__(self, **changed: float) -> None:
         self.now = 1000.0
-        self.core: Core = PoolCore(limits(**changed), lambda: 0.5, one_line=one_line)
+        self.core: Core = PoolCore(limits(**changed), lambda: 0.5, one_line=self.one_line)
         self.assigned: dict[str, Connection] = {}
         self.opening: list[PoolAttempt] = []
         self.closing: list[Connection] = []

@@ -49,9 +49,7 @@ class OneLineMachine(PoolMachine):
     # Events.
 
     def acquire(self, key: str, again: bool) -> None:
-        """A request comes, to where it can be served, if there is such a place."""
-        if not again and not self.room_of(key):
-            key = min(KEYS, key=lambda each: self.core.load(each, self.now))
+        """A request comes, wherever it wants to go."""
         self.arrivals += 1
         name = f"{key}{self.arrivals}"
         usable = [each for each in self.idle if self.connections[each].until > self.now]
