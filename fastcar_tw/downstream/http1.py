@@ -464,6 +464,8 @@ class DownstreamConnection:
             return
         if content:
             exchange.request_body(content)
+            if self._exchange is not exchange:
+                return  # it has failed
         if reader.finished:
             self._reader = None
             self._receive = self._receive_early
