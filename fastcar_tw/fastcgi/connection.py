@@ -37,7 +37,7 @@ from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.transport.unread import has_unread
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
-from fastcar_tw.wire import Wire, send_now
+from fastcar_tw.wire import Wire, acknowledge, send_now
 
 
 class FastCGIExchange(Protocol):

@@ -59,8 +59,9 @@ class FinishingConnections:
     def _look(self) -> None:
         self._call = None
         for connection in [each for each in self._since if each.is_ready()]:
-            del self._since[connection]
-            self._done(connection)
+            # What is done for one may end another.
+            if self._since.pop(connection, None) is not None:
+                self._done(connection)
         if self._since:
             elapsed = self._clock.seconds() - max(self._since.values())
             self._look_after(min(max(elapsed * PATIENCE, SHORTEST_PAUSE), LONGEST_PAUSE))

@@ -776,12 +776,14 @@ class PoolCore(Generic[K, C, W]):
         """
         The lanes whose connections will do for a request of this one, which comes first.
         """
-        if not self._one_line:
+        if not self._one_line or len(self._lanes) == 1:
             return (lane,)
         return (lane, *(each for each in self._lanes.values() if each is not lane))
 
     def _do_others_wait(self) -> bool:
-        return self._one_line and any(each.line for each in self._lanes.values())
+        if not self._one_line or len(self._lanes) == 1:
+            return False
+        return any(each.line for each in self._lanes.values())
 
     def _unpromised(self) -> Iterator[Place[K, C, W]]:
         """
@@ -794,9 +796,8 @@ class PoolCore(Generic[K, C, W]):
         Those first in line come to a lane that works, as many as may open a connection there.
         """
         cap = self.limits.max_connections_per_origin
-        room = cap - lane.count - len(lane.fresh_queued)
-        if room > 0 and lane.error is None and lane.may_open(cap, now):
-            self._bring(list(islice(self._unpromised(), room)), lane)
+        if lane.error is None and lane.may_open(cap, now):
+            self._bring(list(islice(self._unpromised(), cap - lane.count)), lane)
 
     def _bring(self, first: Sequence[Place[K, C, W]], lane: Lane[K, C, W]) -> None:
         """

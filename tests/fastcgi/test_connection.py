@@ -402,6 +402,16 @@ class TCPTests(ConnectionTestCase):
         self.start(b"next")
         self.hear(b"next")
 
+    def test_answer_unasked(self) -> None:
+        """A second answer says nothing."""
+        self.ask()
+        self.say_until(VALUES, lambda: self.owner.events)
+        self.hear(GET_VALUES + BEGIN_KEEP)
+        exchange = self.start(b"next")
+        self.say_until(VALUES + stdout(b"2"), lambda: exchange.out)
+        self.assertTrue(self.connection.is_ready())
+        self.assertEqual(self.owner.events, ["release"])
+
     def test_recycled(self) -> None:
         """A child that ends instead of answering ends the connection, and no request."""
         exchange = self.ask()

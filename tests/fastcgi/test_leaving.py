@@ -113,6 +113,7 @@ class LeavingTests(GatewayTestCase):
             [each.params[b"QUERY_STRING"] for each in self.child.requests], [b"first", b"last"]
         )
         self.assertEqual(len(self.gateway.children), 1)
+        self.assertEqual(len(self.gateway.gateway.clients), 2)
 
     def test_running(self) -> None:
         """A script that has not answered yet is let go at once; its child is another's soon."""

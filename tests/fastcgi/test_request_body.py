@@ -121,6 +121,13 @@ class CollectedBodyTests(SynchronousTestCase):
         self.assertIn("No space left", caught.exception.text)
         self.assertNotIn("secret", caught.exception.text)
 
+    def test_closed(self) -> None:
+        """When it is of no use any more its file goes."""
+        body = self.body(memory=1)
+        body.feed(b"xx")
+        body.close()
+        self.assertTrue(body._file.closed)
+
     def test_no_directory(self) -> None:
         """So is one for which no file can be made."""
         self.patch(tempfile, "tempdir", "/nonexistent/directory")

@@ -89,7 +89,7 @@ class CrowdTests(PoolTestCase):
         def client(name: int) -> None:
             peer = self.site.gateway.dial()
             try:
-                for number in range(5):
+                for number in range(3):
                     text = f"{name}.{number}"
                     body = text.encode() * (name if number % 2 else 5000)
                     method = "PUT" if number % 2 else "POST"
