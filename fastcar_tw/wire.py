@@ -79,10 +79,13 @@ def input_ended(wire: Wire) -> bool:
     return getattr(wire, "input_ended", False)
 
 
-def hung_up(wire: Wire) -> bool:
+def hung_up(wire: Wire, *, half: bool = False) -> bool:
     """
     Whether the peer has closed its connection altogether, and not only its sending half.
+
+    @param half: that will do.
     """
     poll = select.poll()
-    poll.register(wire.getHandle(), 0)
-    return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+    poll.register(wire.getHandle(), select.POLLRDHUP if half else 0)
+    gone = select.POLLHUP | select.POLLERR | (select.POLLRDHUP if half else 0)
+    return any(events & gone for _, events in poll.poll(0))

@@ -71,12 +71,9 @@ class Clients:
 
     @ivar config: the configuration.
     @ivar clients: those that are there.
-    @cvar may_half_close: a client that has sent its last byte may still wait for its response; if
-        not, it counts as gone.
     """
 
     config: ClientConfig
-    may_half_close = True
 
     def __init__(self, config: ClientConfig, clock: IReactorTime) -> None:
         # As a class attribute it would be made anew at each use, with a namespace of its own.

@@ -16,9 +16,13 @@ class DownstreamExchange(Protocol):
     @ivar request_complete: the client has sent all of it.
     @ivar responded: the response's head was queued to the client.
     @ivar persist: the client connection may serve another request afterwards.
+    @cvar may_half_close: a client that has sent its last byte may still wait for the response; if
+        not, it counts as gone.
     """
 
     __slots__ = ("head_only", "persist", "request_complete", "responded")
+
+    may_half_close: bool = True
 
     head_only: bool
     request_complete: bool

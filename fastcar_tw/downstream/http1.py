@@ -127,7 +127,7 @@ class DownstreamConnection:
         exchange = self._exchange
         if self._wire is None or (exchange is None and self._held()):
             return
-        if exchange is None or not exchange.request_complete or self._has_left(self._wire):
+        if exchange is None or not exchange.request_complete or self.is_gone():
             self._lose(abort=exchange is not None)
 
     def writeConnectionLost(self) -> None:
@@ -168,7 +168,23 @@ class DownstreamConnection:
         """
         The client has closed its connection, which is not told while it is not read.
         """
-        return self._wire is None or hung_up(self._wire)
+        exchange = self._exchange
+        half = exchange is not None and not exchange.may_half_close
+        return self._wire is None or hung_up(self._wire, half=half)
+
+    @property
+    def paused(self) -> bool:
+        """
+        Nothing is read of what the client sends.
+        """
+        return self._paused
+
+    @property
+    def unsent(self) -> int:
+        """
+        Bytes that the kernel has not taken for the client yet.
+        """
+        return self._wire.unsent if self._wire is not None else 0
 
     def queue(self, data: bytes) -> None:
         """
@@ -302,7 +318,7 @@ class DownstreamConnection:
         """
         self._lose(abort=True)
 
-    # From the forwarder.
+    # From the service.
 
     def expired(self) -> None:
         """
@@ -344,12 +360,6 @@ class DownstreamConnection:
         self._buffer += data
         self._begin_head()
         self._next_request()
-
-    def _has_left(self, wire: Wire) -> bool:
-        """
-        Whether a client that will send no more does not wait for its response either.
-        """
-        return not self._clients.may_half_close or hung_up(wire)
 
     def _held(self) -> bool:
         """

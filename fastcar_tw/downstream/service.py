@@ -165,10 +165,10 @@ class DownstreamService(Service):
 
     def _finish(self, _: object) -> Deferred[None]:
         self._clients.deadlines.stop()
-        self.hurry()
         # Idle connections take leave of whom they lead to, which hardly takes time; no more is
-        # given.
+        # given.  They go first: the end of one client must not give one to another.
         closed = self._pool.close_idle()
+        self.hurry()
         closed.addTimeout(GOODBYE_TIMEOUT, self._reactor, lambda *_: None)
         return closed.addCallback(self._abort)
 

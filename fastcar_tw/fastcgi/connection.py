@@ -48,7 +48,7 @@ class FastCGIExchange(Protocol):
     #: The end of STDIN is among what was sent, or is being sent.
     stdin_complete: bool
     #: All of its response has come.
-    complete: bool
+    response_complete: bool
 
     def stdout(self, content: bytes) -> None: ...
 
@@ -174,6 +174,8 @@ class FastCGIConnection(KeptConnection):
         except RecordError as error:
             self._fail("http_protocol_error", f"sent an invalid record: {error}", answered=True)
         if exchange is not None:
+            if self._exchange is exchange and self._wire is not None:
+                acknowledge(self._wire)  # there is more to come
             exchange.flush_response()
         elif not self._asking and self._reader.inside:
             self._take_stray()
@@ -228,7 +230,7 @@ class FastCGIConnection(KeptConnection):
             self._refused(end.protocol_status)
             return
         self._exchange = None
-        exchange.complete = True
+        exchange.response_complete = True
         wire = self._wire
         # The rest of a body that the script did not wait for would cut the next request's, and what
         # comes after this response would become part of the next.
@@ -245,9 +247,9 @@ class FastCGIConnection(KeptConnection):
             # php-fpm waits for us to close: a connection left open would leak a child.
             self._end(Retired.ENDED, abort=False)
         else:
-            self._ask()
+            self._give_back()
 
-    def _ask(self) -> None:
+    def _give_back(self) -> None:
         """
         The response was passed on: give the connection back when the child is done.
         """

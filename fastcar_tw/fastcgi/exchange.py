@@ -33,16 +33,25 @@ if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
     from fastcar_tw.fastcgi.gateway import Gateway
 
+#: Bytes of a response that wait for a client which reads slowly, besides those that the system
+#: holds, so that pages of the usual size do not hold a child for it.
+RESPONSE_MEMORY = 256 * 1024
+
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ScriptExchange(DownstreamExchange):
     """
-    One request for a script and its response.
+    One request for a script and its response.  It does not outlast its client, who may have ended
+    its sending only: on TCP nothing else tells of those who have left, and what nobody waits for is
+    not run.
 
     @ivar stdin_complete: the end of the body is among what was sent to the script.
-    @ivar path: as C{slow}, C{began} and C{complete}: see L{Turn<fastcar_tw.fastcgi.pace.Turn>}.
+    @ivar path: as C{slow}, C{began} and C{response_complete}: see
+        L{Turn<fastcar_tw.fastcgi.pace.Turn>}.
     """
+
+    may_half_close = False
 
     __slots__ = (
         "_backend",
@@ -60,12 +69,11 @@ class ScriptExchange(DownstreamExchange):
         "_sent_again",
         "_started",
         "_stderr",
-        "_tried",
         "_variables",
         "_waiting",
         "began",
-        "complete",
         "path",
+        "response_complete",
         "slow",
         "stdin_complete",
     )
@@ -89,7 +97,7 @@ class ScriptExchange(DownstreamExchange):
         self.path = request.target.partition(b"?")[0]
         self.slow = False
         self.began: float | None = None
-        self.complete = False
+        self.response_complete = False
         self._gateway = gateway
         self._downstream = downstream
         self._request = request
@@ -98,7 +106,6 @@ class ScriptExchange(DownstreamExchange):
         self._started = gateway.now()
         self._connection: FastCGIConnection | None = None
         self._backend: Backend | None = None
-        self._tried: set[Backend] = set()
         self._body = _request_body(request, gateway)
         self._variables = b""
         self._response = ScriptResponse(request.version, self.head_only)
@@ -145,7 +152,11 @@ class ScriptExchange(DownstreamExchange):
         """
         self.request_complete = True
         if self._body is not None and not self._ended:
-            self._body.end()
+            try:
+                self._body.end()
+            except FastcarError as error:
+                self._end()
+                self._fail(error)
 
     def flush_request(self) -> None:
         """
@@ -163,14 +174,9 @@ class ScriptExchange(DownstreamExchange):
 
     def downstream_full(self) -> None:
         """
-        The client does not read.
+        The client does not read as quickly as the script writes.
         """
-        if self._connection is not None:
-            self._connection.pause_reading()
-            if self.began is not None:
-                # The time from now on is the client's.
-                gateway, began, self.began = self._gateway, self.began, None
-                gateway.pool.pace.took(self.path, gateway.now() - began)
+        self._hold_back()
 
     def downstream_drained(self) -> None:
         """
@@ -227,7 +233,7 @@ class ScriptExchange(DownstreamExchange):
         if self._ended:
             self._gateway.pool.release(connection)
             return
-        if not self.request_complete and self._downstream.is_gone():
+        if self._downstream.paused and self._downstream.is_gone():
             # Nothing was read while there was no connection, so nobody has told.
             self._end()
             self._gateway.pool.release(connection)
@@ -240,6 +246,8 @@ class ScriptExchange(DownstreamExchange):
         connection.turn = self
         if body is None or body.collected:
             self.began = self._gateway.now()
+        # Before anything can go wrong.
+        self._set_deadline()
         connection.start(self, self._variables + self._next_stdin(body))
         if body is not None:
             self._send_body(body)
@@ -251,28 +259,18 @@ class ScriptExchange(DownstreamExchange):
 
     def let_through(self) -> None:
         """
-        The request is slow, and was held until now.
+        Nothing keeps the request from the line any more, in which slow ones may not stand at all
+        times.
         """
-        backend = self._gateway.pool.choose(())
-        assert backend is not None
-        self._stand_in_line(backend)
+        self._stand_in_line(self._gateway.pool.choose())
 
     def connect_failed(self, error: GatewayError) -> None:
         """
-        There will be no connection to this php-fpm; nothing was sent, so another will do.
+        There will be no connection, to any php-fpm.
         """
-        if self._ended:
-            return
-        backend = None
-        # In the line that is one for all it would only stand again.
-        if self._backend is not None and error.proxy_status != "connection_limit_reached":
-            self._tried.add(self._backend)
-            backend = self._gateway.pool.choose(self._tried)
-        if backend is None:
+        if not self._ended:
             self._end()
             self._fail(error)
-        else:
-            self._stand_in_line(backend)
 
     # From php-fpm.
 
@@ -347,6 +345,7 @@ class ScriptExchange(DownstreamExchange):
         else:
             self._pass_on()
             self._downstream.flush()
+            self._hold_back()
         self._set_deadline()
 
     def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
@@ -401,13 +400,10 @@ class ScriptExchange(DownstreamExchange):
             self._end()
             self._fail(FastcarError(431, "http_request_error", "a request field is too large"))
             return
-        pool = self._gateway.pool
         # A body that is passed on as it comes takes as long as its client likes.
         streamed = body is not None and not body.collected
-        self.slow = streamed or pool.pace.is_slow(self.path)
-        backend = pool.choose(())
-        assert backend is not None
-        self._stand_in_line(backend)
+        self.slow = streamed or self._gateway.pool.pace.is_slow(self.path)
+        self.let_through()
 
     def _stand_in_line(self, backend: Backend, again: bool = False) -> None:
         self._backend = backend
@@ -452,6 +448,13 @@ class ScriptExchange(DownstreamExchange):
                 return
             connection.send(records)
 
+    def _hold_back(self) -> None:
+        """
+        Let the script wait for its client, when that is far behind.
+        """
+        if self._connection is not None and self._downstream.unsent >= RESPONSE_MEMORY:
+            self._connection.pause_reading()
+
     def _read_on(self) -> None:
         """
         Take more of the request, unless what was there has filled the connection again.
@@ -484,6 +487,10 @@ class ScriptExchange(DownstreamExchange):
             exchange = self._gateway.substitute(
                 self._downstream, self._request, head, self._redirects
             )
+        except MessageError as error:
+            # It is not the client who has asked for that.
+            self._fail(GatewayError(502, "http_protocol_error", f"Location: {error.text}"))
+            return
         except FastcarError as error:
             self._fail(error)
             return

@@ -48,6 +48,9 @@ class FinishingConnections:
         It has ended.
         """
         self._since.pop(connection, None)
+        if not self._since and self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def _look_after(self, pause: float) -> None:
         if self._call is not None:

@@ -59,9 +59,6 @@ class Gateway(Clients):
     """
 
     config: FastCGIConfig
-    # A client whose request is complete and who closes its end has lost interest: browsers do not
-    # half-close, and on TCP nothing else tells of those who have left.
-    may_half_close = False
 
     def __init__(
         self,
@@ -198,7 +195,8 @@ class Gateway(Clients):
         self, downstream: DownstreamConnection, request: RequestHead, script: Script, length: int
     ) -> list[bytes]:
         """
-        The variables of a request, encoded.
+        The variables of a request, encoded.  What is wanting in the request, or told of it by a
+        trusted proxy, is put right in it.
 
         @param length: bytes of its body.
         @raise MessageError: the Host field is no authority.

@@ -29,13 +29,13 @@ class Turn(Protocol):
     @ivar slow: it was L{slow<Pace.is_slow>} when it came.
     @ivar began: when it was sent to the child, in seconds; None: the time it takes depends on its
         client too, who sends or reads slowly.
-    @ivar complete: all of its response has come.
+    @ivar response_complete: all of its response has come.
     """
 
     path: bytes
     slow: bool
     began: float | None
-    complete: bool
+    response_complete: bool
 
 
 class Pace:

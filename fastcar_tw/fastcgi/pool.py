@@ -4,7 +4,7 @@ The pool of connections to php-fpm: to one, or to several that all do the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,6 +17,7 @@ from fastcar_tw.fastcgi.finishing import FinishingConnections
 from fastcar_tw.fastcgi.pace import Pace, Turn
 from fastcar_tw.fastcgi.reserve import Reserve
 from fastcar_tw.pool.core import PoolLimits, Refusal, Refuse
+from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.upstream.failures import connect_error
 from fastcar_tw.upstream.pool_shell import PoolShell, Waiter, timed_out
@@ -59,7 +60,9 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         @param connect_timeout: seconds, name look-up included.
         """
-        super().__init__(clock, limits, one_line=True)
+        core: OneLineCore[Backend, FastCGIConnection, Any] = OneLineCore(limits)
+        super().__init__(clock, core)
+        self._load = core.load
         self.keep = keep
         self.max_requests = max_requests
         self._clock = clock
@@ -68,26 +71,21 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         self._connect_timeout = connect_timeout
         self._finishing = FinishingConnections(clock, self.release)
         self.pace = Pace()
-        self._limits = limits
         self._reserve: Reserve[Backend, Any] = Reserve(self._capacity)
         self._letting_through = False
 
-    def choose(self, tried: Collection[Backend]) -> Backend | None:
+    def choose(self) -> Backend:
         """
         Whom a request is to be sent to, as far as that can be told before a connection is free.
 
         The least busy one that works, idle connections before new ones: a request stays in the line
         of all in any case.
-
-        @param tried: not to these.
-        @return: None: there is no other.
         """
         backends = self._backends
-        if len(backends) == 1 and not tried:
+        if len(backends) == 1:
             return backends[0]
-        now = self._clock.seconds()
-        left = [backend for backend in backends if backend not in tried]
-        return min(left, key=lambda backend: self._core.load(backend, now), default=None)
+        now = self._now()
+        return min(backends, key=lambda backend: self._load(backend, now))
 
     def acquire(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
         """
@@ -102,12 +100,13 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         reserve = self._reserve
         now = self._now()
-        if reserve.admits(waiter, now):
+        limit = self._core.limits.max_queue
+        if not limit or reserve.admits(waiter, now):
             super().acquire(key, waiter)
-        elif len(reserve) + self.stats().total.queued >= self._limits.max_queue:
+        elif len(reserve) + self._core.queued >= limit:
             self._carry_out([Refuse(key, waiter, Refusal.QUEUE_FULL)])
         else:
-            reserve.hold(waiter, key, now + self._limits.queue_timeout)
+            reserve.hold(waiter, key, now + self._core.limits.queue_timeout)
 
     def cancel(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
         """
@@ -158,7 +157,7 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
     # Ours.
 
     def _turn_ended(self, turn: Turn) -> None:
-        if turn.complete and turn.began is not None:
+        if turn.response_complete and turn.began is not None:
             self.pace.took(turn.path, self._now() - turn.began)
         if turn.slow:
             self._reserve.leave(turn)
@@ -184,7 +183,7 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         How many connections there can be, to those that work.
         """
         working = sum(not self._core.trouble(each).left_alone for each in self._backends)
-        return working * self._limits.max_connections_per_origin
+        return working * self._core.limits.max_connections_per_origin
 
     def _connect(self, key: Backend) -> Deferred[FastCGIConnection]:
         connecting: Deferred[Any] = maybeDeferred(

@@ -4,6 +4,7 @@ A request's body on its way to a script.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from typing import Protocol
 
@@ -37,12 +38,14 @@ class RequestBody(Protocol):
         """
         Some of it has come.
 
-        @raise FastcarError: 413: it is too large.
+        @raise FastcarError: 413: it is too large; 507: there is no room for it.
         """
 
     def end(self) -> None:
         """
         That was all.
+
+        @raise FastcarError: 507: there is no room for it.
         """
 
     def take(self) -> bytes:
@@ -141,11 +144,15 @@ class CollectedBody:
         try:
             self._file.write(content)
         except OSError as error:
-            text = f"the request body could not be stored: {error.strerror}"
-            raise FastcarError(507, "proxy_internal_error", text) from None
+            raise _not_stored(error) from None
 
     def end(self) -> None:
-        self.rewind()
+        try:
+            # What was written last is stored only now.
+            self._file.seek(0)
+        except OSError as error:
+            raise _not_stored(error) from None
+        self._left = self.length
 
     def take(self) -> bytes:
         content = self._file.read(PIECE)
@@ -158,7 +165,14 @@ class CollectedBody:
         return True
 
     def close(self) -> None:
-        self._file.close()
+        # What could not be written before cannot be now.
+        with suppress(OSError):
+            self._file.close()
+
+
+def _not_stored(error: OSError) -> FastcarError:
+    text = f"the request body could not be stored: {error.strerror}"
+    return FastcarError(507, "proxy_internal_error", text)
 
 
 def too_large(limit: int) -> FastcarError:

@@ -20,7 +20,7 @@ from twisted.web.http import HTTPChannel, Request, datetimeToString
 from twisted.web.http_headers import Headers
 
 from fastcar_tw.downstream.exchange import DownstreamExchange
-from fastcar_tw.fastcgi.answers import describe
+from fastcar_tw.fastcgi.answers import describe, for_client
 from fastcar_tw.fastcgi.file_head import FileHead
 from fastcar_tw.fastcgi.preconditions import find_conditions, judge, range_to_send
 from fastcar_tw.fastcgi.request_channel import RequestChannel
@@ -249,7 +249,7 @@ class StaticExchange(DownstreamExchange):
             path=self._path.decode("utf-8", "backslashreplace"),
             reason=error.strerror or str(error),
         )
-        self._downstream.failed(answer)
+        self._downstream.failed(for_client(answer))
 
     def _break_off(self, error: FastcarError) -> None:
         self._end()
@@ -257,7 +257,7 @@ class StaticExchange(DownstreamExchange):
         if self.responded:
             self._downstream.abort()
         else:
-            self._downstream.failed(error)
+            self._downstream.failed(for_client(error))
 
     def _end(self) -> None:
         """

@@ -169,8 +169,12 @@ def request_variables(
     return pairs
 
 
-@lru_cache(1024)
 def _script_variables(script: Script) -> bytes:
+    # A path behind the script's may be any, and of any length: that is not remembered.
+    return _encode_script(script) if script.path_info else _remembered_script(script)
+
+
+def _encode_script(script: Script) -> bytes:
     pairs = [
         encode_pair(b"SCRIPT_FILENAME", script.filename),
         encode_pair(b"SCRIPT_NAME", script.name),
@@ -180,6 +184,9 @@ def _script_variables(script: Script) -> bytes:
     if script.path_info:
         pairs.append(encode_pair(b"PATH_INFO", script.path_info))
     return b"".join(pairs)
+
+
+_remembered_script = lru_cache(1024)(_encode_script)
 
 
 def _fields(lines: bytes, names: _Names) -> dict[bytes, bytes]:

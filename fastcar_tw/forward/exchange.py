@@ -57,6 +57,8 @@ class Exchange:
     @ivar persist: the client connection may serve another request afterwards.
     """
 
+    may_half_close = True
+
     __slots__ = (
         "_answering",
         "_chunk_response",

@@ -29,7 +29,6 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Generic, NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
@@ -112,19 +111,12 @@ class PoolCore(Generic[K, C, W]):
     """
 
     def __init__(
-        self,
-        limits: PoolLimits,
-        random_number: Callable[[], float] = random.random,
-        *,
-        one_line: bool = False,
+        self, limits: PoolLimits, random_number: Callable[[], float] = random.random
     ) -> None:
         """
         @param random_number: returns numbers from 0 to 1, for jitter.
-        @param one_line: all origins do the same, so a request may be given a connection to any,
-            wherever it stands; the limits must leave room for all connections of every origin.
         """
         self.limits = limits
-        self._one_line = one_line
         self._random = random_number
         self._lanes: dict[K, Lane[K, C, W]] = {}
         self._warm: list[Lane[K, C, W]] = []
@@ -198,13 +190,14 @@ class PoolCore(Generic[K, C, W]):
         """
         A request wants no connection any more.  What is being opened for it will serve others.
         """
-        # In one line it may have been moved.
-        keys = list(self._lanes) if self._one_line else [key]
-        for lane in [self._lanes[each] for each in keys if each in self._lanes]:
-            attempt = lane.owned.pop(waiter, None)
+        lane = self._lanes.get(key)
+        if lane is None:
+            return
+        for each in self._serving(lane):
+            attempt = each.owned.pop(waiter, None)
             if attempt is not None:
                 attempt.waiter = None
-            self._leave_line(lane, waiter)
+            self._leave_line(each, waiter)
 
     def release(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
@@ -273,9 +266,8 @@ class PoolCore(Generic[K, C, W]):
             decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
         elif lane.promised > lane.opening - len(lane.owned):
             first = next(iter(lane.line.values()))
-            other = self._refuge(lane, now)
-            if other is not None:
-                self._put_back(first, other, now, decisions)
+            if self._put_back(first, now, decisions):
+                pass
             elif first.number > attempt.number and lane.breaker.allows(now):
                 # It came when most of this attempt's time was over; it gets one of its own.
                 self._begin(lane, None, decisions)
@@ -405,14 +397,12 @@ class PoolCore(Generic[K, C, W]):
         lane = self._lanes.get(key)
         return iter(()) if lane is None else (each for each in lane.open if not each.leaving)
 
-    def load(self, key: K, now: float) -> tuple[bool, bool, int]:
+    @property
+    def queued(self) -> int:
         """
-        How good a choice an origin is for a request that may go to any, the least being the best:
-        it is left alone, it has no connection to spare, how many are in use or being opened.
+        How many requests wait for which nothing is being opened.
         """
-        lane = self._lane(key)
-        full = not (lane.idle or lane.may_open(self.limits.max_connections_per_origin, now))
-        return not lane.breaker.allows(now), full, lane.count - len(lane.idle)
+        return len(self._queue)
 
     def trouble(self, key: K) -> Trouble:
         """
@@ -466,12 +456,7 @@ class PoolCore(Generic[K, C, W]):
         """
         Who is to have a connection that has come free.
         """
-        first = next(iter(lane.line.values()), None)
-        if not self._one_line or len(self._lanes) == 1:
-            return first
-        lines = [next(iter(each.line.values())) for each in self._lanes.values() if each.line]
-        lines += islice(self._unpromised(), 1)
-        return min(lines, key=lambda place: place.number, default=None)
+        return next(iter(lane.line.values()), None)
 
     def _serve(
         self, place: Place[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
@@ -549,15 +534,9 @@ class PoolCore(Generic[K, C, W]):
         Those who wait for nothing count on the attempts that nobody counts on.
         """
         if lane.opening:
-            while lane.promised < lane.opening - len(lane.owned):
-                if self._one_line:
-                    self._bring(list(islice(self._unpromised(), 1)), lane)
-                if not lane.queued:
-                    break
+            while lane.promised < lane.opening - len(lane.owned) and self._has_next(lane):
                 waiter, _ = lane.queued.popitem(last=False)
                 del self._queue[waiter]
-                if self._one_line:
-                    self._sort_promised(lane)
         self._limit_wanting(lane)
 
     def _limit_wanting(self, lane: Lane[K, C, W]) -> None:
@@ -598,7 +577,7 @@ class PoolCore(Generic[K, C, W]):
             return
         if lane.queue_length:
             self._refuse_hopeless(lane, now, decisions)
-        if self._one_line and self._queue:
+        if self._queue:
             self._draw(lane, now)
         self._recount(lane, now)
         self._list(lane)
@@ -634,12 +613,8 @@ class PoolCore(Generic[K, C, W]):
         if breaker.allows(now):
             return
         hopeless = list(lane.fresh_queued.values())
-        if lane.queued and not lane.working:
-            other = self._refuge(lane, now)
-            if other is None:
-                hopeless += lane.queued.values()
-            else:
-                self._take_refuge(other, now, decisions)
+        if lane.queued and not lane.working and not self._move_away(lane, now, decisions):
+            hopeless += lane.queued.values()
         for place in hopeless:
             self._refuse_queued(place, Refusal.FAILING, decisions, max(breaker.until - now, 1.0))
 
@@ -769,104 +744,50 @@ class PoolCore(Generic[K, C, W]):
         while lane.idle and self._lacks_room_for_fresh(lane):
             self._close(next(iter(lane.idle)), Retired.EVICTED, decisions)
 
-    # One line for all origins.  In which lane a request stands says where something would be opened
-    # for it, and no more.
+    # What is different where all origins do the same; see L{fastcar_tw.pool.one_line}.
 
     def _serving(self, lane: Lane[K, C, W]) -> Sequence[Lane[K, C, W]]:
         """
         The lanes whose connections will do for a request of this one, which comes first.
         """
-        if not self._one_line or len(self._lanes) == 1:
-            return (lane,)
-        return (lane, *(each for each in self._lanes.values() if each is not lane))
+        return (lane,)
 
     def _do_others_wait(self) -> bool:
-        if not self._one_line or len(self._lanes) == 1:
-            return False
-        return any(each.line for each in self._lanes.values())
+        """
+        Whether a connection may be wanted by requests of other lanes.
+        """
+        return False
 
-    def _unpromised(self) -> Iterator[Place[K, C, W]]:
+    def _has_next(self, lane: Lane[K, C, W]) -> bool:
         """
-        The requests for which nothing is being opened, but those that must have a new connection.
+        Whether there is somebody in the queue of a lane to be promised an attempt.
         """
-        return (place for place in self._queue.values() if not place.fresh)
+        return bool(lane.queued)
 
     def _draw(self, lane: Lane[K, C, W], now: float) -> None:
         """
-        Those first in line come to a lane that works, as many as may open a connection there.
+        Let those come to a lane that may open connections for them.
         """
-        cap = self.limits.max_connections_per_origin
-        if lane.error is None and lane.may_open(cap, now):
-            self._bring(list(islice(self._unpromised(), cap - lane.count)), lane)
-
-    def _bring(self, first: Sequence[Place[K, C, W]], lane: Lane[K, C, W]) -> None:
-        """
-        Let those who are first of all that are not promised a connection stand in this lane.
-        """
-        promised = list(islice(lane.line, lane.promised))
-        for place in reversed(first):
-            waiter, left = place.waiter, place.lane
-            if left is not lane:
-                del left.line[waiter], left.queued[waiter]
-                self._limit_wanting(left)
-                place.lane = lane
-                lane.line[waiter] = lane.queued[waiter] = place
-            lane.line.move_to_end(waiter, last=False)
-            lane.queued.move_to_end(waiter, last=False)
-        for waiter in reversed(promised):
-            lane.line.move_to_end(waiter, last=False)
-
-    def _sort_promised(self, lane: Lane[K, C, W]) -> None:
-        """
-        One that was put back may have come before those promised meanwhile.
-        """
-        promised = list(islice(lane.line.values(), lane.promised))
-        for place in sorted(promised, key=lambda each: each.number, reverse=True):
-            lane.line.move_to_end(place.waiter, last=False)
-
-    def _refuge(self, lane: Lane[K, C, W], now: float) -> Lane[K, C, W] | None:
-        """
-        Where else those may stand whom this lane has failed: where there are connections, or where
-        the last attempt has not failed.
-        """
-        if not self._one_line:
-            return None
-        others = [
-            each
-            for each in self._lanes.values()
-            if each is not lane and (each.working or each.error is None)
-        ]
-        return min(
-            others,
-            key=lambda each: (each.error is not None, self.load(each.key, now)),
-            default=None,
-        )
 
     def _put_back(
-        self,
-        place: Place[K, C, W],
-        lane: Lane[K, C, W],
-        now: float,
-        decisions: list[Decision[W, C, K]],
-    ) -> None:
+        self, place: Place[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> bool:
         """
-        A request that was promised a connection in vain waits again, in the order of its arrival.
-        """
-        place.lane.queued[place.waiter] = self._queue[place.waiter] = place
-        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
-        self._take_refuge(lane, now, decisions)
+        Let a request whose attempt has failed wait for something else.
 
-    def _take_refuge(
+        @return: whether there is such a thing.
+        """
+        return False
+
+    def _move_away(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
-    ) -> None:
+    ) -> bool:
         """
-        Let the whole line stand here, so that nothing more is opened for it where that fails.
+        Let those in the queue of a lane that is left alone wait elsewhere.
+
+        @return: whether there is such a place.
         """
-        self._bring(list(self._unpromised()), lane)
-        for each in self._serving(lane):
-            self._promise(each)
-        if lane.error is None:
-            self._settle(lane, now, decisions)
+        return False
 
     # Books.
 

@@ -128,7 +128,7 @@ class EagerConnection(tcp.Connection):
     def send_now(self) -> None:
         """Send what was written in the present round of events before that ends: for a peer that
         has nothing else to do meanwhile."""
-        if self._late:
+        if self._late and self.reactor.late is not None:
             self.reactor.late.remove(self)
             self.write_late()
 

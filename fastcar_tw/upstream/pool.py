@@ -19,7 +19,7 @@ from twisted.web.client import HTTPConnectionPool
 
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
-from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.pool.core import PoolCore, PoolLimits
 from fastcar_tw.upstream.address_watch import AddressWatch
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.failures import connect_error
@@ -52,7 +52,7 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
         @param endpoint_for: how an origin is reached; what it connects must be ready for requests.
         @param connect_timeout: seconds for name look-up, connection and TLS together.
         """
-        PoolShell.__init__(self, reactor, limits)
+        PoolShell.__init__(self, reactor, PoolCore(limits))
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self._clock = reactor

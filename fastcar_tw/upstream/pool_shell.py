@@ -27,7 +27,6 @@ from fastcar_tw.pool.core import (
     Close,
     Open,
     PoolCore,
-    PoolLimits,
     Refusal,
     Refuse,
 )
@@ -76,15 +75,15 @@ class PoolShell(Generic[K, KC]):
     @ivar deadline: when to look for what has taken too long.
     """
 
-    def __init__(self, clock: IReactorTime, limits: PoolLimits, *, one_line: bool = False) -> None:
+    def __init__(self, clock: IReactorTime, core: PoolCore[K, KC, Waiter[KC]]) -> None:
         """
-        @param one_line: see L{PoolCore}.
+        @param core: one that has decided nothing yet.
         """
         self.deadline = 0.0
         self._log = Logger(namespace="fastcar")
         self._now = clock.seconds
-        self._sweep_interval = min(SWEEP_INTERVAL, limits.queue_timeout / 4)
-        self._core: PoolCore[K, KC, Waiter[KC]] = PoolCore(limits, one_line=one_line)
+        self._sweep_interval = min(SWEEP_INTERVAL, core.limits.queue_timeout / 4)
+        self._core = core
         self._todo: deque[Any] = deque()
         self._busy = False
         self._connecting: dict[Attempt[Any, Any, Any], Deferred[Any]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from fastcar_tw.pool.core import (
@@ -67,12 +67,12 @@ class Driver:
     @ivar refused: refusals by request.
     """
 
-    #: As L{PoolCore} has it.
-    one_line = False
+    #: Makes the core.
+    core_type: Callable[..., Core] = PoolCore
 
     def __init__(self, **changed: float) -> None:
         self.now = 1000.0
-        self.core: Core = PoolCore(limits(**changed), lambda: 0.5, one_line=self.one_line)
+        self.core: Core = self.core_type(limits(**changed), lambda: 0.5)
         self.assigned: dict[str, Connection] = {}
         self.opening: list[PoolAttempt] = []
         self.closing: list[Connection] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.pool.core import Refusal
+from fastcar_tw.pool.one_line import OneLineCore
 
 from .driver import Connection, Driver
 
@@ -12,7 +13,7 @@ from .driver import Connection, Driver
 class OneLine(Driver):
     """Two origins that do the same, with two connections each unless something else is said."""
 
-    one_line = True
+    core_type = OneLineCore
 
     def __init__(self, each: int = 2, **changed: float) -> None:
         super().__init__(
@@ -22,6 +23,7 @@ class OneLine(Driver):
 
     def load(self, key: str) -> tuple[bool, bool, int]:
         """How good a choice an origin is."""
+        assert isinstance(self.core, OneLineCore)
         return self.core.load(key, self.now)
 
     def all_busy(self) -> list[Connection]:
@@ -96,6 +98,27 @@ class OrderTests(SynchronousTestCase):
         self.assertIs(pool.assigned["2"], connection)
         self.assertTrue(connection.fresh)
         self.assertEqual((pool.counts("a").reused, pool.counts("b").reused), (0, 1))
+
+    def test_put_back_first(self) -> None:
+        """Who is put back comes before those who came later and count on an attempt."""
+        pool = OneLine(2)
+        b1 = pool.connect("b")[0]
+        pool.acquire("a", "1")
+        pool.acquire("b", "2")
+        pool.fail()
+        pool.release(b1)
+        self.assertEqual(pool.assigned, {"1": b1})
+
+    def test_promised_in_order(self) -> None:
+        """So does who counts on an attempt again: whichever succeeds first is for the first."""
+        pool = OneLine(3)
+        pool.connect("b")
+        pool.acquire("a", "1")
+        pool.acquire("b", "2")
+        pool.fail()
+        self.assertEqual(pool.opening_for, ["b", "b"])
+        connection = pool.succeed()
+        self.assertEqual(pool.assigned, {"1": connection})
 
     def test_again_first(self) -> None:
         """A request that is sent again gets the next connection that its origin opens."""
@@ -178,6 +201,28 @@ class FailureTests(SynchronousTestCase):
         pool.fail()
         self.assertEqual((pool.refused, pool.opening_for), ({}, ["b"]))
         self.assertIs(pool.succeed(), pool.assigned["1"])
+
+    def test_orphan(self) -> None:
+        """Whose attempt has failed counts on one that nobody counts on, before any is begun."""
+        pool = OneLine(1, max_connections=3)
+        pool.load("c")
+        pool.acquire("a", "1")
+        pool.acquire("c", "gone")
+        pool.cancel("c", "gone")
+        pool.fail()
+        self.assertEqual(pool.opening_for, ["c"])
+        self.assertIs(pool.succeed(), pool.assigned["1"])
+
+    def test_best_refuge(self) -> None:
+        """It is made where nothing has failed, rather than waited where less is in use."""
+        pool = OneLine(3, max_connections=9)
+        pool.connect("a")
+        pool.acquire("a", "again", again=True)
+        pool.fail()
+        pool.connect("b", 2)
+        pool.acquire("c", "1")
+        pool.fail()
+        self.assertEqual(pool.opening_for, ["b"])
 
     def test_all_fail(self) -> None:
         """Where every origin fails, a request is told so, in the name of the last one."""

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.pool.core import Assign, PoolCore, PoolLimits, Refuse
+from fastcar_tw.pool.core import Assign, PoolLimits, Refuse
+from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Counts, Retired
 
 from .driver import Connection, Core
@@ -35,7 +36,7 @@ class OneLineMachine(PoolMachine):
     def begin(self, limits: PoolLimits, numbers: float) -> None:
         """A new pool."""
         super().begin(limits, numbers)
-        self.core: Core = PoolCore(limits, lambda: numbers, one_line=True)
+        self.core: Core = OneLineCore(limits, lambda: numbers)
         self.past = {key: Past() for key in KEYS}
         #: Those who counted on nothing after the last event.
         self.before: list[Request] = []
