@@ -4,13 +4,13 @@ What a client connection tells an exchange, whoever answers it.
 
 from __future__ import annotations
 
-from typing import Protocol
+from fastcar_tw.http.head import RequestHead
 
 
-class DownstreamExchange(Protocol):
+class DownstreamExchange:
     """
-    One request and its response, as the client connection sees them, which may leave out what has a
-    C{return} here.
+    One request and its response, as the client connection sees them; the base class of those who
+    answer it.
 
     @ivar head_only: the response has no body whatever its head says.
     @ivar request_complete: the client has sent all of it.
@@ -22,46 +22,45 @@ class DownstreamExchange(Protocol):
 
     __slots__ = ("head_only", "persist", "request_complete", "responded")
 
-    may_half_close: bool = True
+    may_half_close = True
 
-    head_only: bool
-    request_complete: bool
-    responded: bool
-    persist: bool
+    def __init__(self, request: RequestHead) -> None:
+        self.head_only = request.method == b"HEAD"
+        self.request_complete = False
+        self.responded = False
+        self.persist = not request.close
 
     def start(self) -> None:
         """
         The request's head, and what came with it, is there.
         """
+        raise NotImplementedError
 
     def request_body(self, content: bytes) -> None:
         """
         Some of the request's body.
         """
-        return
 
     def request_end(self, trailers: bytes) -> None:
         """
         The request is complete.
         """
+        self.request_complete = True
 
     def flush_request(self) -> None:
         """
         All that arrived together has been told.
         """
-        return
 
     def downstream_full(self) -> None:
         """
         The client does not read.
         """
-        return
 
     def downstream_drained(self) -> None:
         """
         The client has read what was there.
         """
-        return
 
     def downstream_lost(self) -> None:
         """

@@ -62,10 +62,7 @@ class Answer(DownstreamExchange):
         """
         @param fields: field lines.
         """
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
-        self.persist = not request.close
+        super().__init__(request)
         self._clients = clients
         self._downstream = downstream
         self._request = request
@@ -94,22 +91,6 @@ class Answer(DownstreamExchange):
             )
         )
         self._downstream.response_done(self.persist)
-
-    def request_end(self, trailers: bytes) -> None:
-        """
-        The request is complete.
-        """
-        self.request_complete = True
-
-    def downstream_lost(self) -> None:
-        """
-        The client has gone, which hurts nobody.
-        """
-
-    def expired(self) -> None:
-        """
-        There is no time in which it could.
-        """
 
 
 class Refusal(Answer):

@@ -89,10 +89,7 @@ class ScriptExchange(DownstreamExchange):
         """
         @param redirects: how many scripts have already sent this request on to another.
         """
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
-        self.persist = not request.close
+        super().__init__(request)
         self.stdin_complete = False
         self.path = request.target.partition(b"?")[0]
         self.slow = False

@@ -83,10 +83,7 @@ class StaticExchange(DownstreamExchange):
             CRLF.  They are passed on, but for what they say of the length and coding of the
             script's own body; they go before what the file says.
         """
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
-        self.persist = not request.close
+        super().__init__(request)
         self._clients = clients
         self._downstream = downstream
         self._request = request
@@ -119,12 +116,6 @@ class StaticExchange(DownstreamExchange):
             self._cannot_open(error)
         else:
             self._serve(self._file)
-
-    def request_end(self, trailers: bytes) -> None:
-        """
-        The request is complete.
-        """
-        self.request_complete = True
 
     def downstream_full(self) -> None:
         """

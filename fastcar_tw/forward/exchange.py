@@ -21,6 +21,7 @@ from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
+from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.forward.pinning import Pin
 from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.body import chunk, last_chunk
@@ -43,21 +44,15 @@ _CONTENT_LENGTH = frozenset((b"content-length",))
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 
-class Exchange:
+class Exchange(DownstreamExchange):
     """
     One request and its response.
 
     @ivar request: the request's head.
     @ivar origin: where it goes.
-    @ivar head_only: the response has no body whatever its head says.
-    @ivar request_complete: the client has sent all of it.
-    @ivar responded: the response's head was queued to the client.
     @ivar pinned: the upstream connection is authenticated, or about to be, and belongs to this
         client connection for good (RFC 9110 section 3.3); False again once that has it.
-    @ivar persist: the client connection may serve another request afterwards.
     """
-
-    may_half_close = True
 
     __slots__ = (
         "_answering",
@@ -76,13 +71,9 @@ class Exchange:
         "_started",
         "_status",
         "_waiting",
-        "head_only",
         "origin",
-        "persist",
         "pinned",
         "request",
-        "request_complete",
-        "responded",
     )
 
     def __init__(
@@ -92,12 +83,9 @@ class Exchange:
         request: RequestHead,
         origin: Origin,
     ) -> None:
+        super().__init__(request)
         self.request = request
         self.origin = origin
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
-        self.persist = not request.close
         self.pinned = request.connection_auth
         self._forwarder = forwarder
         self._downstream = downstream

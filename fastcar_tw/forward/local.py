@@ -24,9 +24,7 @@ class LocalExchange(DownstreamExchange):
     def __init__(
         self, downstream: DownstreamConnection, request: RequestHead, response: bytes
     ) -> None:
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
+        super().__init__(request)
         self.persist = False
         self._downstream = downstream
         self._response = response
@@ -42,16 +40,6 @@ class LocalExchange(DownstreamExchange):
     def request_end(self, trailers: bytes) -> None:
         """
         Nobody waits for that.
-        """
-
-    def downstream_lost(self) -> None:
-        """
-        The client has gone, which hurts nobody.
-        """
-
-    def expired(self) -> None:
-        """
-        There is no time in which it could.
         """
 
 

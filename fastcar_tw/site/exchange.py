@@ -51,10 +51,7 @@ class SiteExchange(DownstreamExchange):
     def __init__(
         self, forwarder: Forwarder, downstream: DownstreamConnection, request: RequestHead
     ) -> None:
-        self.head_only = request.method == b"HEAD"
-        self.request_complete = False
-        self.responded = False
-        self.persist = not request.close
+        super().__init__(request)
         self._forwarder = forwarder
         self._downstream = downstream
         self._request = request
@@ -79,12 +76,6 @@ class SiteExchange(DownstreamExchange):
             self._refuse(403, "a probe is not made for the page of another site")
         else:
             self._begin_probe(query)
-
-    def request_end(self, trailers: bytes) -> None:
-        """
-        The request is complete.
-        """
-        self.request_complete = True
 
     def downstream_lost(self) -> None:
         """
