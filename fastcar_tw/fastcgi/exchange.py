@@ -239,6 +239,7 @@ class ScriptExchange(DownstreamExchange):
         self._waiting = False
         self._reused = not connection.fresh
         self._connection = connection
+        self._backend = connection.backend
         body = self._body
         connection.turn = self
         if body is None or body.collected:
@@ -374,8 +375,7 @@ class ScriptExchange(DownstreamExchange):
         self._gateway.log.info(
             "{what}: sent again on a new connection: {text}", what=self._what(), text=error.text
         )
-        assert self._backend is not None
-        self._stand_in_line(self._backend, again=True)
+        self._stand_in_line(self._gateway.pool.choose(but=self._backend), again=True)
 
     # Ours.
 

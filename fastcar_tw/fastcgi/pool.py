@@ -74,18 +74,22 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         self._reserve: Reserve[Backend, Any] = Reserve(self._capacity)
         self._letting_through = False
 
-    def choose(self) -> Backend:
+    def choose(self, but: Backend | None = None) -> Backend:
         """
         Whom a request is to be sent to, as far as that can be told before a connection is free.
 
         The least busy one that works, idle connections before new ones: a request stays in the line
         of all in any case.
+
+        @param but: rather not to this one, which has just failed.
         """
         backends = self._backends
         if len(backends) == 1:
             return backends[0]
         now = self._now()
-        return min(backends, key=lambda backend: self._load(backend, now))
+        loads = {backend: self._load(backend, now) for backend in backends}
+        # The first of a load is whether it is left alone.
+        return min(backends, key=lambda each: (loads[each][0], each == but, loads[each]))
 
     def acquire(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
         """
@@ -122,9 +126,10 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         See L{PoolShell.expired}.
         """
-        super().expired()
+        # Those held for too long come first: others who are refused would let them through.
         for waiter, key in self._reserve.overdue(self._now()):
             self._carry_out([Refuse(key, waiter, Refusal.QUEUE_TIMEOUT)])
+        super().expired()
         self._let_through()
 
     # For connections.

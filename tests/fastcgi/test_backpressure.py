@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastcar_tw.fastcgi.exchange import RESPONSE_MEMORY
 from tests.forward.support import CHUNKED, answer, request
 
 from .support import GatewayTestCase
@@ -9,6 +10,8 @@ from .support import GatewayTestCase
 MUCH = 4 << 20
 #: What one connection may hold besides the system's buffers: a read, and what was made of it.
 BOUND = 256 << 10
+#: The same of one to a client, for which some may wait before the script has to.
+RESPONSE_BOUND = RESPONSE_MEMORY + BOUND
 
 
 class ResponseTests(GatewayTestCase):
@@ -35,8 +38,15 @@ class ResponseTests(GatewayTestCase):
             self.client = self.gateway.client(capacity=8192)
             self.flood(asked, head)
             self.assertTrue(self.child.transport.paused)
-            self.assertLess(self.client.transport.buffered, BOUND)
+            self.assertLess(self.client.transport.buffered, RESPONSE_BOUND)
             self.assertGreater(len(self.child.unsent), MUCH // 2)
+
+    def test_trickle(self) -> None:
+        """Nor is more held while the client reads now and then."""
+        self.flood(request(), b"A: b\r\n\r\n")
+        for _ in range(200):
+            self.client.read(4096)
+            self.assertLess(self.client.transport.buffered, RESPONSE_BOUND)
 
     def test_goes_on(self) -> None:
         """When it reads again, everything arrives."""
@@ -58,6 +68,22 @@ class ResponseTests(GatewayTestCase):
         other = self.gateway.client()
         self.alive(other)
         self.assertEqual(len(self.gateway.children), 1)
+
+    def test_usual_pages(self) -> None:
+        """Nor does one of usual size that is written piece by piece: the script never waits."""
+        self.start(connections=1)
+        self.client = self.gateway.client(capacity=4096)
+        self.client.send(request())
+        self.client.pause()
+        self.child.stdout(b"A: b\r\n\r\n")
+        for _ in range(50):
+            self.child.stdout(b"x" * 4096)
+            self.assertFalse(self.child.transport.paused)
+        self.child.end_request()
+        self.alive(self.gateway.client())
+        self.assertEqual(len(self.gateway.children), 1)
+        self.client.resume()
+        self.assertTrue(self.client.received.endswith(b"x\r\n0\r\n\r\n"))
 
     def test_pipelined(self) -> None:
         """No further request of a client that does not read is begun."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,7 +76,7 @@ class Exchange:
 
     def __init__(self) -> None:
         self.stdin_complete = False
-        self.complete = False
+        self.response_complete = False
         self.events: list[str] = []
         self.out = b""
         self.log = b""
@@ -221,7 +222,7 @@ class ResponseTests(ConnectionTestCase):
         self.assertEqual(exchange.events, ["flush"])
         self.child.send(END)
         self.assertEqual(exchange.events, ["flush", "end", "flush"])
-        self.assertTrue(exchange.complete)
+        self.assertTrue(exchange.response_complete)
 
     def test_split(self) -> None:
         """A response is the same wherever its bytes are split."""
@@ -232,6 +233,20 @@ class ResponseTests(ConnectionTestCase):
             self.child.send(data[at : at + 1])
         self.assertEqual((exchange.out, exchange.log), (b"one", b"oh"))
         self.assertEqual(self.owner.events, ["release"])
+
+    def test_acknowledged(self) -> None:
+        """What comes before the end is acknowledged at once: php-fpm sends the rest only then."""
+        self.connect(tcp=True)
+        exchange = self.start()
+        acknowledged: list[bytes] = []
+        transport: Any = self.child.transport
+        transport.acknowledge = lambda: acknowledged.append(exchange.out)
+        for data, out in ((stdout(b"one"), b"one"), (stdout(b"two") + END, b"onetwo")):
+            self.child.send(data)
+            while exchange.out != out:
+                self.assertTrue(select.select([transport], [], [], 10)[0], "nothing arrives")
+                self.reactor.settle()
+            self.assertEqual(acknowledged, [b"one"])
 
     def test_unknown_kinds(self) -> None:
         """Kinds of records that the specification does not know are skipped."""
@@ -274,7 +289,7 @@ class ResponseTests(ConnectionTestCase):
             self.child.send(end_request(status))
             assert exchange.failure is not None
             self.assertEqual(exchange.failure[:2], (expected, name))
-            self.assertEqual((exchange.failure[3], exchange.complete), (True, False))
+            self.assertEqual((exchange.failure[3], exchange.response_complete), (True, False))
             self.assertEqual(self.owner.events, ["retired BROKEN", "closed"])
             self.assertNotIn("end", exchange.events)
 

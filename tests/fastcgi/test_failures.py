@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastcar_tw.fastcgi.backends import parse_backend
 from fastcar_tw.fastcgi.records import encode_record
+from fastcar_tw.fastcgi.request_body import CollectedBody
 from tests.forward.support import answer, request
 
 from .support import (
@@ -121,6 +123,26 @@ class FailureTests(GatewayTestCase):
         self.assertEqual(answer(self.client.take()).body, b"hi")
         self.assertTrue(child.closed)
         self.alive()
+
+    def test_own_defect(self) -> None:
+        """What goes wrong here while a request is sent costs its connection, and its client is told
+        so in the end."""
+
+        def take(_: CollectedBody) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        self.start(connections=1)
+        self.client.send(request())
+        other, last = self.gateway.client(), self.gateway.client()
+        other.send(request(method=b"POST", body=b"x"))
+        last.send(request())
+        self.patch(CollectedBody, "take", take)
+        self.child.answer()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.child.answer()
+        self.assertEqual(answer(last.received).status, 200)
+        self.gateway.elapse(130)
+        self.assertEqual(answer(other.received).status, 504)
 
     def test_half_head(self) -> None:
         """A head that is cut off is 502."""

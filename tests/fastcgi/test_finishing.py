@@ -104,12 +104,17 @@ class FinishingTests(SynchronousTestCase):
 
     def test_discarded(self) -> None:
         """One that has ended is not looked at any more, and when none is left nothing happens."""
-        connection = self.watch()
+        connection, other = self.watch(), self.watch()
+        self.finishing.discard(other)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         self.finishing.discard(connection)
         self.finishing.discard(connection)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
         self.elapse(0.1)
         self.assertEqual((self.done, connection.looks), ([], 0))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.watch().ready = True
+        self.elapse(0.1)
+        self.assertEqual(len(self.done), 1)
 
     def test_added_meanwhile(self) -> None:
         """Whoever is told of one may add another."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from collections.abc import Callable
 
 from fastcar_tw.testing import Peer
 from tests.forward.support import CHUNKED, answer, request
 
 from .support import PAGE, Child, GatewayTestCase, logged
+from .test_connection import tcp_pair
 
 #: Ways to leave: to close the connection, and to end one's own half of it alone.
 WAYS: tuple[Callable[[Peer], None], ...] = (Peer.close, Peer.end)
@@ -101,19 +104,45 @@ class LeavingTests(GatewayTestCase):
                 )
 
     def test_queued_unread(self) -> None:
-        """So it is if it was not read because its body is still to come."""
-        self.start(connections=1)
-        self.client.send(request(b"/?first"))
-        gone, last = self.gateway.client(), self.gateway.client()
-        gone.send(request(b"/?gone", b"Content-Length: 9", method=b"PUT") + b"x")
-        last.send(request(b"/?last"))
-        gone.close()
-        self.child.answer(PAGE)
-        self.assertEqual(
-            [each.params[b"QUERY_STRING"] for each in self.child.requests], [b"first", b"last"]
-        )
-        self.assertEqual(len(self.gateway.children), 1)
-        self.assertEqual(len(self.gateway.gateway.clients), 2)
+        """So it is if it was not read because its body is still to come, or others behind it."""
+        for data in (
+            request(b"/?gone", b"Content-Length: 9", method=b"PUT") + b"x",
+            request(b"/?gone", method=b"POST", body=b"x") + request() + b"GET /" + b"y" * 70000,
+        ):
+            for tcp in (False, True):
+                for leave in WAYS:
+                    self.start(connections=1)
+                    self.client.send(request(b"/?first"))
+                    gone, last = self.connect(tcp), self.gateway.client()
+                    gone.send(data)
+                    last.send(request(b"/?last"))
+                    while not gone.transport.paused:
+                        self.arrives(gone, select.POLLIN)
+                    leave(gone)
+                    self.arrives(gone, select.POLLRDHUP)
+                    self.child.answer(PAGE)
+                    self.assertEqual(
+                        [each.params[b"QUERY_STRING"] for each in self.child.requests],
+                        [b"first", b"last"],
+                    )
+                    self.assertEqual(len(self.gateway.children), 1)
+                    self.assertEqual(len(self.gateway.gateway.clients), 2)
+
+    def connect(self, tcp: bool) -> Peer:
+        """Another client, over TCP, where closing looks like ending, or over a UNIX socket."""
+        if not tcp:
+            return self.gateway.client()
+        patched = self.patch(socket, "socketpair", tcp_pair)
+        client = self.gateway.client()
+        patched.restore()
+        return client
+
+    def arrives(self, client: Peer, event: int) -> None:
+        """Wait until something of a client has come through its connection."""
+        poll = select.poll()
+        poll.register(client.transport.getHandle(), event)
+        self.assertTrue(poll.poll(10_000), "nothing arrives")
+        self.gateway.reactor.settle()
 
     def test_running(self) -> None:
         """A script that has not answered yet is let go at once; its child is another's soon."""
@@ -148,6 +177,20 @@ class LeavingTests(GatewayTestCase):
         self.assertTrue(self.child.transport.paused)
         self.client.close()
         self.gone(self.child)
+
+    def test_file(self) -> None:
+        """Only what runs for somebody ends with that: who has ended sending gets a whole file."""
+        self.gateway.write("large.bin", b"x" * 1_000_000)
+        for leave, size in ((Peer.end, 1_000_000), (Peer.close, 0)):
+            client = self.gateway.client(capacity=65536)
+            client.pause()
+            client.send(request(b"/large.bin"))
+            leave(client)
+            if size:
+                client.resume()
+                self.assertEqual(len(answer(client.received).body), size)
+                self.assertFalse(client.aborted)
+            self.assertTrue(client.closed)
 
     def test_answered(self) -> None:
         """Who leaves with the last byte of its response costs no child."""

@@ -57,14 +57,12 @@ class PoolTestCase(GatewayTestCase):
     def setUp(self) -> None:
         self.start(fpm=ONE)
 
-    def ask(self, *names: str, tried: tuple[Backend, ...] = (), **options: Any) -> list[Request]:
+    def ask(self, *names: str, **options: Any) -> list[Request]:
         """Requests, one after another, each for the backend that is the best choice then."""
         requests = []
         for name in names:
             request = Request(name, **options)
-            backend = self.gateway.pool.choose(tried)
-            assert backend is not None
-            self.gateway.pool.acquire(backend, request)
+            self.gateway.pool.acquire(self.gateway.pool.choose(), request)
             self.gateway.reactor.settle()
             requests.append(request)
         return requests
@@ -230,17 +228,22 @@ class BackendsTests(PoolTestCase):
         assert request.connection is not None
         self.assertEqual((request.connection.backend, len(self.children)), (B, 3))
 
-    def test_choose_others(self) -> None:
-        """What was tried is not chosen again, and in the end nothing is."""
-        choose = self.gateway.pool.choose
-        self.assertEqual(choose(()), A)
-        self.assertEqual((choose([A]), choose([B]), choose([A, B])), (B, A, None))
+    def test_choose(self) -> None:
+        """The choice is the first of those that are equally busy, and goes where least is done."""
+        chosen = []
+        for name in "1234":
+            chosen.append(self.gateway.pool.choose())
+            self.ask(name)
+        self.assertEqual(chosen, [A, B, A, B])
 
-    def test_choose_one(self) -> None:
-        """The same with one backend only."""
-        self.start(fpm=ONE)
-        self.assertEqual(self.gateway.pool.choose(()), A)
-        self.assertIsNone(self.gateway.pool.choose([A]))
+    def test_choose_always(self) -> None:
+        """There is a choice also where all is busy, or the only backend cannot be reached."""
+        self.ask(*"12345")
+        self.assertIn(self.gateway.pool.choose(), (A, B))
+        self.start(fpm=ONE, fail_fast_after=1)
+        self.gateway.refusing.add(A)
+        self.ask("1")
+        self.assertEqual(self.gateway.pool.choose(), A)
 
     def test_one_line(self) -> None:
         """A connection that comes free serves who came first, wherever he was sent to."""
@@ -292,7 +295,7 @@ class BackendsTests(PoolTestCase):
         self.start(fpm=TWO, connections=2, fail_fast_after=1)
         self.gateway.refusing.add(A)
         self.ask("1")
-        self.assertEqual(self.gateway.pool.choose(()), B)
+        self.assertEqual(self.gateway.pool.choose(), B)
         self.ask("2", "3")
         self.assertEqual(self.backends().count(A), 1)
 

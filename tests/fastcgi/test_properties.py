@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.testing import Peer
 from tests.forward.support import CHUNKED, request
 
-from .support import Child, MemoryGateway, end_request, stderr, stdout
+from .support import Child, MemoryGateway, ScriptRequest, end_request, stderr, stdout
 
 
 class World:
@@ -19,6 +19,7 @@ class World:
     A gateway, some clients with numbered requests, and children that answer with these numbers.
 
     @ivar asked: the numbers that each client has sent, in order.
+    @ivar answered: the requests that children have answered to the end.
     """
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class World:
         self.gateway = MemoryGateway(fpm=fpm, connections=1, spool_memory=8)
         self.clients: list[Peer] = []
         self.asked: dict[Peer, list[int]] = {}
+        self.answered: set[ScriptRequest] = set()
         self.number = 0
 
     def connect(self, at: int) -> None:
@@ -79,6 +81,7 @@ class World:
         if child is not None:
             number = child.request.params[b"QUERY_STRING"]
             page = stdout(b"A: b\r\n\r\n<%b>" % number)
+            self.answered.add(child.request)
             child.send(stderr(b"x\n") + page + end_request())
 
     def die(self, at: int) -> None:
@@ -115,8 +118,11 @@ class World:
         return there[at % len(there)] if there else None
 
     def _busy(self, at: int) -> Child | None:
+        """A child with something to answer, which one that reads nothing does not learn of."""
         child = self._child(at)
-        return child if child is not None and child.requests else None
+        if child is None or not child.requests or child.request in self.answered:
+            return None
+        return child
 
 
 ACTS = (

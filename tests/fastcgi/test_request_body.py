@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections.abc import Callable
+from typing import NoReturn
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,13 +25,37 @@ def drain(body: RequestBody) -> bytes:
 
 
 class FullDisk:
-    """A file on a disk that is full."""
+    """
+    A file on a disk that is full.
+
+    @cvar room: bytes that are taken before that is noticed.
+    """
+
+    room = 0
+
+    def __init__(self, max_size: int = 0) -> None:
+        self.written = 0
 
     def write(self, content: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/tmp/secret")
+        self.written += len(content)
+        if self.written > self.room:
+            self._refuse()
+        return len(content)
+
+    def seek(self, offset: int) -> int:
+        self._refuse()
 
     def close(self) -> None:
-        pass
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/var/tmp/secret")
+
+
+class FullLater(FullDisk):
+    """One where it is noticed only when all is written."""
+
+    room = 1 << 20
 
 
 class CollectedBodyTests(SynchronousTestCase):
@@ -111,15 +137,29 @@ class CollectedBodyTests(SynchronousTestCase):
         body.feed(b"5")
         self.assertTrue(body._file._rolled)  # type: ignore[attr-defined]
 
-    def test_disk_full(self) -> None:
-        """A body that cannot be stored is 507, which says why and not where."""
+    def full(self, file: FullDisk, act: Callable[[CollectedBody], None]) -> None:
+        """Check that a body in this file is told to be too much by an act, and can be closed."""
         body = self.body()
-        self.patch(body, "_file", FullDisk())
+        self.patch(body, "_file", file)
         with self.assertRaises(FastcarError) as caught:
-            body.feed(b"x")
+            act(body)
         self.assertEqual(caught.exception.status, 507)
         self.assertIn("No space left", caught.exception.text)
         self.assertNotIn("secret", caught.exception.text)
+        body.close()
+
+    def test_disk_full(self) -> None:
+        """A body that cannot be stored is 507, which says why and not where."""
+        self.full(FullDisk(), lambda body: body.feed(b"x"))
+
+    def test_disk_full_at_end(self) -> None:
+        """So is one of which only the last bytes cannot."""
+
+        def act(body: CollectedBody) -> None:
+            body.feed(b"x")
+            body.end()
+
+        self.full(FullLater(), act)
 
     def test_closed(self) -> None:
         """When it is of no use any more its file goes."""

@@ -219,6 +219,7 @@ class FailoverTests(GatewayTestCase):
         self.gateway.refusing = {self.one, self.two}
         self.client.send(request())
         self.assertEqual({each.backend for each in self.gateway.attempts}, {self.one, self.two})
+        self.assertEqual(len(self.gateway.attempts), 2)
         self.assertEqual(answer(self.client.take()).status, 502)
 
     def test_timeout(self) -> None:
@@ -237,6 +238,33 @@ class FailoverTests(GatewayTestCase):
         self.child.close()
         self.assertEqual(answer(self.client.take()).status, 502)
         self.assertEqual(len(self.gateway.attempts), 1)
+
+    def test_sent_again(self) -> None:
+        """What is sent again goes to nobody's kept connection, also if there is no new one."""
+        self.gateway.accepting = False
+        other = self.gateway.client()
+        self.client.send(request(b"/?1"))
+        other.send(request(b"/?2"))
+        for child in [each.accept() for each in self.gateway.attempts]:
+            child.answer()
+        self.client.send(request(b"/?3"))
+        used, kept = sorted(self.gateway.children, key=lambda each: -len(each.requests))
+        used.close()
+        self.gateway.attempts[-1].refuse()
+        self.assertEqual(len(kept.requests), 1)
+
+    def test_sent_again_elsewhere(self) -> None:
+        """What is sent again goes to another than the one that has just failed."""
+        self.client.send(request(b"/?1"))
+        first = self.child
+        first.answer(PAGE)
+        self.client.take()
+        self.client.send(request(b"/?2"))
+        self.gateway.refusing = {first.backend}
+        first.close()
+        self.assertNotEqual(self.child.backend, first.backend)
+        self.child.answer(PAGE)
+        self.assertEqual(answer(self.client.take()).status, 200)
 
     def test_one_line(self) -> None:
         """A child that comes free serves who came first, wherever that one asked."""

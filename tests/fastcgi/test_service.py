@@ -128,12 +128,12 @@ class ServiceTestCase(TestCase):
         return answer(client.received)
 
     @inlineCallbacks
-    def ask(self) -> Any:
+    def ask(self, asked: bytes = GET) -> Any:
         """Have a request under way; return client and child."""
         self.fpm.answering = False
         client = yield self.connect()
         before = len(self.fpm.requests)
-        client.transport.write(GET)
+        client.transport.write(asked)
         yield self.fpm.when(lambda: len(self.fpm.requests) > before)
         return client, self.fpm.children[-1]
 
@@ -449,6 +449,35 @@ class StopTests(ServiceTestCase):
             )
             self.assertEqual(len(service.gateway.clients), 0)
             yield self.freed(child)
+
+    @inlineCallbacks
+    def test_waits_to_the_end(self) -> Any:
+        """What still waits then is not begun: the end of one request makes no room for another."""
+        service = self.start(connections=6, drain_timeout=0)
+        pool: Any = service._pool
+        for _ in range(8):
+            pool.pace.took(b"/index.php", 1.0)
+        quick, _ = yield self.ask(GET.replace(b"/index.php", b"/"))
+        clients = []
+        for _ in range(9):
+            client = yield self.connect()
+            clients.append(client)
+        # In whatever order they are broken off, one at work comes before the last that is held.
+        for client in clients[::2]:
+            client.transport.write(GET)
+        yield self.fpm.when(lambda: len(self.fpm.requests) == 6)
+        for client in clients[1::2]:
+            client.transport.write(GET)
+        while len(pool._reserve) < 4:
+            yield turn()
+        self.fpm.children[0].answer()
+        while not pool.stats().total.idle:
+            yield turn()
+        yield service.stopService()
+        for client in (quick, *clients):
+            yield over(client)
+        yield self.fpm.when(lambda: not self.fpm.open)
+        self.assertEqual(len(self.fpm.requests), 6)
 
     @inlineCallbacks
     def test_second_signal(self) -> Any:

@@ -195,6 +195,45 @@ class ReserveTests(SlowPageTestCase):
         self.assertEqual(len(self.working), 3)
         self.serve_fast()
 
+    def test_slow_readers(self) -> None:
+        """Clients that read large pages slowly do not get all connections, once that is known."""
+        self.start(connections=3)
+        readers = [self.gateway.client(capacity=4096) for _ in range(3)]
+        for number, reader in enumerate(readers):
+            reader.pause()
+            reader.send(request(SLOW_PAGE + b"?%d" % number))
+        for child in self.working.values():
+            child.stdout(PAGE + b"a" * 1_000_000)
+        self.gateway.elapse(1)
+        for reader in readers:
+            reader.resume()
+        for child in self.working.values():
+            self.answered.add(id(child.request))
+            child.end_request()
+        self.serve_fast()
+        self.slow(3)
+        self.assertEqual([*self.working], ["1", "0"])
+        self.serve_fast()
+
+    def test_no_line(self) -> None:
+        """With --max-queue 0 nobody is held: who finds a connection is served, others are not."""
+        self.begin(connections=2, max_queue=0)
+        clients = self.slow(3)
+        self.assertEqual([*self.working], ["0", "1"])
+        self.assertEqual([each.received for each in clients[:2]], [b"", b""])
+        self.assertEqual(answer(clients[2].received).status, 503)
+
+    def test_too_long_with_others(self) -> None:
+        """So it is where the time of others who leave the line ends with it."""
+        self.begin(connections=2)
+        clients = self.slow(2)
+        self.ask(FAST_PAGE)
+        for number in range(9):
+            self.ask(FAST_PAGE + b"?%d" % number)
+            self.gateway.elapse(1)
+        self.gateway.elapse(4)
+        self.assertEqual(answer(clients[1].received).status, 503)
+
     def test_backend_fails(self) -> None:
         """Connections to a php-fpm that is left alone do not count."""
         self.begin(connections=2, fpm=(FPM, FPM + "2"), fail_fast_after=1)
@@ -270,19 +309,32 @@ class PaceTests(SlowPageTestCase):
         self.assertTrue(self.is_slow())
 
     def test_client_does_not_read(self) -> None:
-        """The time from when a client does not read on is not the page's; that before is."""
-        for seconds, slow in ((0, False), (1, True)):
-            for _ in range(2):
-                client = self.gateway.client()
-                client.pause()
-                client.send(request(SLOW_PAGE))
-                self.gateway.elapse(seconds)
-                self.child.stdout(PAGE + b"a" * 1_000_000)
-                self.gateway.elapse(2)
-                client.resume()
-                self.child.end_request()
-                self.assertTrue(client.received.endswith(b"\r\n0\r\n\r\n"))
-            self.assertEqual(self.is_slow(), slow)
+        """The time in which a child waits for a client that reads slowly is the page's as well: it
+        is held for so long."""
+        for _ in range(2):
+            self.assertFalse(self.is_slow())
+            client = self.gateway.client()
+            client.pause()
+            client.send(request(SLOW_PAGE))
+            self.child.stdout(PAGE + b"a" * 1_000_000)
+            self.assertTrue(self.child.transport.paused)
+            self.gateway.elapse(1)
+            client.resume()
+            self.child.end_request()
+            self.assertTrue(client.received.endswith(b"\r\n0\r\n\r\n"))
+        self.assertTrue(self.is_slow())
+
+    def test_client_reads_later(self) -> None:
+        """A page that is complete costs no more time, though its client has not read it."""
+        for _ in range(3):
+            client = self.gateway.client(capacity=4096)
+            client.pause()
+            client.send(request(SLOW_PAGE))
+            self.child.answer(PAGE + b"a" * 200_000)
+            self.gateway.elapse(1)
+            client.resume()
+            self.assertTrue(client.received.endswith(b"a\r\n0\r\n\r\n"))
+        self.assertFalse(self.is_slow())
 
     def test_failures_do_not_count(self) -> None:
         """Responses that did not come to their end say nothing of the page."""

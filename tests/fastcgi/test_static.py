@@ -260,13 +260,15 @@ class RefusalTests(StaticTestCase):
         self.assertIn("Permission denied", self.check_not_found("a.txt")[0])
 
     def test_no_descriptor(self) -> None:
-        """When this process may open no more, that is its own failure, and will pass."""
+        """When this process may open no more, that is its own failure, and will pass; clients are
+        not told more."""
         self.write()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-        status, fields, _ = self.get()
+        status, fields, body = self.get()
         self.assertEqual((status, fields[b"retry-after"]), (503, b"1"))
+        self.assertNotIn(b"files", body)
 
     def check_not_found(self, name: str) -> list[str]:
         """Check the response, and return what is logged."""
@@ -732,11 +734,13 @@ class ChangeTests(StaticTestCase):
             self.assertEqual(self.open_files(), [])
 
     def test_shorter_at_once(self) -> None:
-        """While nothing was sent, there can be an answer that says so."""
+        """While nothing was sent, there can be an answer; what has happened is the log's."""
         self.write()
         self.patch(static, "ServedFile", EmptiedFile)
-        status, fields, body = self.get()
-        self.assertEqual((status, body), (500, b"fastcar: the file has become shorter\n"))
+        lines = logged(lambda: self.client.send(request(b"/a.txt")))
+        status, fields, body = answer(self.client.take())
+        self.assertEqual((status, body), (500, b"fastcar: internal error\n"))
+        self.assertIn("the file has become shorter", lines[0])
         self.assertNotIn(b"etag", fields)
         self.assertFalse(self.client.ended)
         self.assertEqual(self.open_files(), [])

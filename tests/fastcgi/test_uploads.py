@@ -5,9 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastcar_tw.fastcgi import request_body
 from tests.forward.support import CHUNKED, answer, request
 
 from .support import PAGE, GatewayTestCase, MemoryGateway, logged
+from .test_request_body import FullDisk, FullLater
 
 EXPECT = b"Expect: 100-continue"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -93,8 +95,26 @@ class ChunkedTests(GatewayTestCase):
         self.client.send(b"b\r\n0123456789a\r\n0\r\n\r\n")
         self.assertEqual(answer(self.client.received).status, 413)
         self.assertEqual(self.gateway.attempts, [])
+        self.client.send(b"y" * 100_000)
+        self.assertFalse(self.client.transport.paused)
         self.client.close()
         self.assertEqual(self.gateway.gateway.clients, set())
+
+    def test_disk_full(self) -> None:
+        """A body that cannot be stored is 507, whenever that is noticed, and no script is run."""
+        for file in (FullDisk, FullLater):
+            self.start()
+            self.patch(request_body, "SpooledTemporaryFile", file)
+            self.client.send(request(b"/", CHUNKED, method=b"POST"))
+            lines = logged(lambda: self.client.send(b"5\r\nhello\r\n0\r\n\r\n"))
+            got = answer(self.client.take())
+            self.assertEqual(got.status, 507)
+            self.assertNotIn(b"secret", got.body)
+            self.assertEqual(len(lines), 1)
+            self.assertIn("No space left", lines[0])
+            self.assertEqual(self.gateway.attempts, [])
+            self.client.close()
+            self.assertEqual(self.gateway.gateway.clients, set())
 
     def test_malformed(self) -> None:
         """A body that is no chunked one is 400, and no script is run."""

@@ -84,6 +84,16 @@ class RequestTests(SynchronousTestCase):
         self.assertEqual(found[b"DOCUMENT_URI"], b"/a.php/x.jpg")
         self.assertNotIn(b"PATH_TRANSLATED", found)
 
+    def test_remembered_scripts(self) -> None:
+        """Scripts are remembered, but not with what clients put behind them, however long."""
+        of()
+        before = variables._remembered_script.cache_info()
+        for number in range(10):
+            of(script=SCRIPT._replace(path_info=b"/%d" % number + b"x" * 30000))
+        self.assertEqual(variables._remembered_script.cache_info(), before)
+        of()
+        self.assertEqual(variables._remembered_script.cache_info().hits, before.hits + 1)
+
     def test_no_path_info(self) -> None:
         """An empty one would make PHP_SELF empty, with cgi.fix_pathinfo=0."""
         self.assertNotIn(b"PATH_INFO", of())
