@@ -7,6 +7,10 @@ ahead, with the last bytes of a request.  A child reads it when it is done with 
 with what a script does after C{fastcgi_finish_request()}, and not if it is recycled.  On a UNIX
 socket one can see whether it was read; only then does the connection go back to the pool.  On TCP
 one cannot, so there GET_VALUES is sent instead, and answered when the child is done.
+
+What is given up (its client has left, or it has taken too long) goes on in its child until it
+writes something.  A connection that was just closed would be followed by another one, which no
+child accepts; so on a UNIX socket it is only shut, and counts until the child is done.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.transport.unread import has_unread
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
-from fastcar_tw.wire import Wire, acknowledge, send_now
+from fastcar_tw.wire import Wire, acknowledge, hung_up, send_now
 
 
 class FastCGIExchange(Protocol):
@@ -76,7 +80,8 @@ class FastCGIOwner(ConnectionOwner["FastCGIConnection"], Protocol):
 
     def finishing(self, connection: FastCGIConnection) -> None:
         """
-        The response is complete, but the child is not done: ask again whether it L{is_ready}.
+        The response is complete, or was given up, but the child is not done: tell the connection
+        that it is L{finished<FastCGIConnection.finished>} when it L{is_ready}.
         """
 
 
@@ -85,6 +90,7 @@ class FastCGIConnection(KeptConnection):
     A connection to php-fpm.
 
     @ivar backend: whom it leads to.
+    @ivar given_up: its child still works, or has worked, for nobody.
     @ivar turn: whose request its child works on; the pool forgets it when that is over.
     """
 
@@ -96,6 +102,7 @@ class FastCGIConnection(KeptConnection):
         "_reader",
         "_sent_before",
         "backend",
+        "given_up",
         "turn",
     )
 
@@ -106,6 +113,7 @@ class FastCGIConnection(KeptConnection):
         super().__init__(owner)
         self.backend = backend
         self.turn: Turn | None = None
+        self.given_up = False
         self._reader = RecordReader()
         # BEGIN_REQUEST of the request after the present one was sent.
         self._begun = False
@@ -150,10 +158,44 @@ class FastCGIConnection(KeptConnection):
 
     def is_ready(self) -> bool:
         """
-        Of a connection whose response is complete: whether the child waits for its next request.
+        Of a connection whose response is complete, or was given up: whether the child waits for its
+        next request.
         """
+        if self.given_up:
+            leaving = self._leaving
+            done = self._begun and leaving is not None and not _has_unread(leaving)
+            return done or leaving is None or hung_up(leaving)
         wire = self._wire
         return wire is not None and not self._asking and not (self._begun and _has_unread(wire))
+
+    def finished(self) -> None:
+        """
+        What the child was to finish is finished: L{is_ready} has become true.
+        """
+        if self.given_up:
+            self.break_off()
+        else:
+            self._owner.release(self)
+
+    def abort(self) -> None:
+        """
+        Have the child do no more than it must, and end the connection: at once, unless it is known
+        when the child has noticed.
+        """
+        exchange, wire = self._exchange, self._wire
+        handed_over = exchange is not None and exchange.stdin_complete
+        if wire is None or not self._local or not handed_over or wire.unsent:
+            super().abort()
+            return
+        self._exchange = None
+        self._wire, self._leaving = None, wire
+        self.given_up = True
+        self._owner.retired(self, Retired.BROKEN)
+        wire.unregisterProducer()
+        wire.pauseProducing()
+        # From now on what the child writes fails.
+        wire.getHandle().shutdown(socket.SHUT_RD)
+        self._owner.finishing(self)
 
     # From the wire.
 

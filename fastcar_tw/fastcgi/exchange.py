@@ -69,6 +69,7 @@ class ScriptExchange(DownstreamExchange):
         "_sent_again",
         "_started",
         "_stderr",
+        "_streamed",
         "_variables",
         "_waiting",
         "began",
@@ -112,6 +113,7 @@ class ScriptExchange(DownstreamExchange):
         self._ended = False
         self._moved = 0
         self._stderr = 0
+        self._streamed = False
 
     def __repr__(self) -> str:
         return f"<ScriptExchange {self._what()} {'ended' if self._ended else 'under way'}>"
@@ -187,9 +189,17 @@ class ScriptExchange(DownstreamExchange):
         The client has gone: php-fpm learns that from its connection alone, since it does not know
         ABORT_REQUEST.
         """
+        ended = self._ended
         connection = self._end()
         if connection is not None:
             connection.abort()
+        if self._gateway.config.verbose and not ended:
+            elapsed = self._gateway.now() - self._started
+            self._gateway.log.info(
+                "{what}: the client has left after {elapsed:.3f} s",
+                what=self._what(),
+                elapsed=elapsed,
+            )
 
     def expired(self) -> None:
         """
@@ -398,8 +408,8 @@ class ScriptExchange(DownstreamExchange):
             self._fail(FastcarError(431, "http_request_error", "a request field is too large"))
             return
         # A body that is passed on as it comes takes as long as its client likes.
-        streamed = body is not None and not body.collected
-        self.slow = streamed or self._gateway.pool.pace.is_slow(self.path)
+        self._streamed = body is not None and not body.collected
+        self.slow = self._streamed or self._gateway.pool.pace.is_slow(self.path)
         self.let_through()
 
     def _stand_in_line(self, backend: Backend, again: bool = False) -> None:
@@ -410,7 +420,7 @@ class ScriptExchange(DownstreamExchange):
         if again:
             pool.acquire_again(backend, self)
         elif self.slow:
-            pool.acquire_slow(backend, self)
+            pool.acquire_slow(backend, self, self._streamed)
         else:
             pool.acquire(backend, self)
         if self._waiting and not self.request_complete:

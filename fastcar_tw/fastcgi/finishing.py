@@ -1,11 +1,9 @@
 """
-Connections whose response is complete while the child still works, as after
-C{fastcgi_finish_request()}: no event tells when it is done, so it is asked from time to time.
+Connections whose response is complete, or was given up, while the child still works: no event tells
+when it is done, so it is asked from time to time.
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -23,12 +21,8 @@ class FinishingConnections:
     Watches connections until their children are done.
     """
 
-    def __init__(self, clock: IReactorTime, done: Callable[[FastCGIConnection], None]) -> None:
-        """
-        @param done: told each connection whose child has become ready.
-        """
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._done = done
         self._since: dict[FastCGIConnection, float] = {}
         self._call: IDelayedCall | None = None
 
@@ -64,7 +58,7 @@ class FinishingConnections:
         for connection in [each for each in self._since if each.is_ready()]:
             # What is done for one may end another.
             if self._since.pop(connection, None) is not None:
-                self._done(connection)
+                connection.finished()
         if self._since:
             elapsed = self._clock.seconds() - max(self._since.values())
             self._look_after(min(max(elapsed * PATIENCE, SHORTEST_PAUSE), LONGEST_PAUSE))

@@ -17,7 +17,7 @@ from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.downstream.http1 import DownstreamConnection
-from fastcar_tw.fastcgi.answers import Answer, Refusal
+from fastcar_tw.fastcgi.answers import Answer, Refusal, describe
 from fastcar_tw.fastcgi.cgi import CGIHead
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.documents import DocumentRoot, NotFoundError, Redirect, Script
@@ -150,7 +150,9 @@ class Gateway(Clients):
             error = FastcarError(501, "http_request_error", "TRACE is not served")
             return Refusal(self, downstream, request, error)
         if request.content_length is not None and 0 < limit < request.content_length:
-            return Refusal(self, downstream, request, too_large(limit))
+            error = too_large(limit)
+            self.failed(describe(request), error, self.now())
+            return Refusal(self, downstream, request, error)
         try:
             document = self._documents.find(request.target)
         except NotFoundError as missing:

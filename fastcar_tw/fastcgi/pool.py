@@ -69,7 +69,7 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         self._backends = backends
         self._endpoint_for = endpoint_for
         self._connect_timeout = connect_timeout
-        self._finishing = FinishingConnections(clock, self.release)
+        self._finishing = FinishingConnections(clock)
         self.pace = Pace()
         self._reserve: Reserve[Backend, Any] = Reserve(self._capacity)
         self._letting_through = False
@@ -98,19 +98,21 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         self._reserve.fast_at = self._now()
         super().acquire(key, waiter)
 
-    def acquire_slow(self, key: Backend, waiter: SlowWaiter) -> None:
+    def acquire_slow(self, key: Backend, waiter: SlowWaiter, always: bool) -> None:
         """
         The same for a slow one, which may be held first.
+
+        @param always: see L{Reserve.admits}.
         """
         reserve = self._reserve
         now = self._now()
         limit = self._core.limits.max_queue
-        if not limit or reserve.admits(waiter, now):
+        if not limit or reserve.admits(waiter, now, always):
             super().acquire(key, waiter)
         elif len(reserve) + self._core.queued >= limit:
             self._carry_out([Refuse(key, waiter, Refusal.QUEUE_FULL)])
         else:
-            reserve.hold(waiter, key, now + self._core.limits.queue_timeout)
+            reserve.hold(waiter, key, now + self._core.limits.queue_timeout, always)
 
     def cancel(self, key: Backend, waiter: Waiter[FastCGIConnection]) -> None:
         """
@@ -141,7 +143,7 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         turn, connection.turn = connection.turn, None
         super().release(connection)
         if turn is not None:
-            self._turn_ended(turn)
+            self._turn_ended(turn, turn.response_complete)
 
     def finishing(self, connection: FastCGIConnection) -> None:
         """
@@ -153,16 +155,26 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         See L{PoolShell.retired}.
         """
-        turn, connection.turn = connection.turn, None
         self._finishing.discard(connection)
         super().retired(connection, why)
+
+    def closed(self, connection: FastCGIConnection) -> None:
+        """
+        See L{PoolShell.closed}.
+        """
+        turn, connection.turn = connection.turn, None
+        self._finishing.discard(connection)
+        super().closed(connection)
         if turn is not None:
-            self._turn_ended(turn)
+            self._turn_ended(turn, connection.given_up)
 
     # Ours.
 
-    def _turn_ended(self, turn: Turn) -> None:
-        if turn.response_complete and turn.began is not None:
+    def _turn_ended(self, turn: Turn, counts: bool) -> None:
+        """
+        @param counts: the time it took is that of the page.
+        """
+        if counts and turn.began is not None:
             self.pace.took(turn.path, self._now() - turn.began)
         if turn.slow:
             self._reserve.leave(turn)

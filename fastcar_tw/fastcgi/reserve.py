@@ -43,7 +43,7 @@ class Reserve(Generic[K, W]):
         self.fast_at = float("-inf")
         self._capacity = capacity
         self._passed: set[W] = set()
-        self._held: OrderedDict[W, tuple[K, float]] = OrderedDict()
+        self._held: OrderedDict[W, tuple[K, float, bool]] = OrderedDict()
 
     def __len__(self) -> int:
         """
@@ -54,25 +54,29 @@ class Reserve(Generic[K, W]):
     def __repr__(self) -> str:
         return f"<Reserve {len(self._passed)} let through, {len(self._held)} held>"
 
-    def admits(self, waiter: W, now: float) -> bool:
+    def admits(self, waiter: W, now: float, always: bool = False) -> bool:
         """
         Whether a slow request may go on; one that was let through before always may.
+
+        @param always: also while nothing else comes, one connection is kept from it: how long it
+            takes is its client's choice.
         """
         if waiter in self._passed:
             return True
-        if self._held or not self._has_room(now):
+        if self._held or not self._has_room(now, always):
             return False
         self._passed.add(waiter)
         return True
 
-    def hold(self, waiter: W, key: K, deadline: float) -> None:
+    def hold(self, waiter: W, key: K, deadline: float, always: bool = False) -> None:
         """
         Hold one that may not.
 
         @param key: where it wanted to go.
         @param deadline: in seconds; later ones are never earlier.
+        @param always: as in L{admits}.
         """
-        self._held[waiter] = key, deadline
+        self._held[waiter] = key, deadline, always
 
     def leave(self, waiter: W) -> bool:
         """
@@ -87,9 +91,12 @@ class Reserve(Generic[K, W]):
         """
         The one among those held that may go on now; ask until there is none.
         """
-        if not self._held or not self._has_room(now):
+        if not self._held:
             return None
-        waiter, _ = self._held.popitem(last=False)
+        waiter, (_, _, always) = next(iter(self._held.items()))
+        if not self._has_room(now, always):
+            return None
+        del self._held[waiter]
         self._passed.add(waiter)
         return waiter
 
@@ -99,15 +106,15 @@ class Reserve(Generic[K, W]):
         """
         late = []
         while self._held:
-            waiter, (key, deadline) = next(iter(self._held.items()))
+            waiter, (key, deadline, _) = next(iter(self._held.items()))
             if deadline > now:
                 break
             del self._held[waiter]
             late.append((waiter, key))
         return late
 
-    def _has_room(self, now: float) -> bool:
-        if now - self.fast_at >= MEMORY:
+    def _has_room(self, now: float, always: bool) -> bool:
+        if not always and now - self.fast_at >= MEMORY:
             return True
         capacity = self._capacity()
         return capacity < 2 or len(self._passed) < capacity - 1

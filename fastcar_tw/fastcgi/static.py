@@ -267,6 +267,8 @@ class StaticExchange(DownstreamExchange):
         """
         Answer with something else than the file.
         """
+        if self._clients.config.verbose:
+            self._clients.succeeded(self._what(), status, self._started)
         body = f"fastcar: {text}\n".encode("ascii")
         self._downstream.queue(
             b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: text/plain; charset=utf-8\r\n"

@@ -598,12 +598,40 @@ class EndTests(ConnectionTestCase):
 
     def test_abort(self) -> None:
         """An exchange that ends a connection hears nothing more of it."""
+        for keep in (True, False):
+            self.connect(keep=keep)
+            exchange = self.start()
+            self.connection.abort()
+            self.reactor.settle()
+            self.assertEqual((exchange.failure, exchange.events), (None, []))
+            self.assertEqual(self.owner.events, ["retired BROKEN", "finishing"])
+
+    def test_given_up(self) -> None:
+        """What was given up counts until its child is done, and can write nothing meanwhile."""
         self.connect()
-        exchange = self.start()
+        self.child.pause()
+        self.start()
         self.connection.abort()
+        self.assertFalse(self.connection.is_ready())
+        self.child.send(stdout(b"late"))
+        self.assertFalse(self.connection.is_ready())
+        self.child.resume()
+        self.assertTrue(self.connection.is_ready())
+        self.connection.finished()
         self.reactor.settle()
-        self.assertEqual((exchange.failure, exchange.events), (None, []))
-        self.assertEqual(self.owner.events, ["retired BROKEN", "closed"])
+        self.assertEqual(self.owner.events, ["retired BROKEN", "finishing", "closed"])
+
+    def test_given_up_ended(self) -> None:
+        """A child that has gone is done as well."""
+        self.connect()
+        self.child.pause()
+        self.start()
+        self.connection.abort()
+        self.child.close()
+        self.assertTrue(self.connection.is_ready())
+        self.connection.finished()
+        self.reactor.settle()
+        self.assertEqual(self.owner.events[-1], "closed")
 
     def test_send_after_end(self) -> None:
         """What is still to be sent to one that has ended goes nowhere."""

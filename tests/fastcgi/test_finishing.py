@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,15 +17,20 @@ from .test_connection import Owner
 class Finishing(FastCGIConnection):
     """A connection that is ready when a test says so, and counts how often that is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[FastCGIConnection], object]) -> None:
         super().__init__(Backend("/run/php.sock"), Owner(True, 0))
         self.ready = False
         self.looks = 0
+        self.done = done
 
     def is_ready(self) -> bool:
         """What the test has said."""
         self.looks += 1
         return self.ready
+
+    def finished(self) -> None:
+        """Its child is."""
+        self.done(self)
 
 
 class FinishingTests(SynchronousTestCase):
@@ -33,11 +40,11 @@ class FinishingTests(SynchronousTestCase):
         """Nothing is watched."""
         self.clock = Clock()
         self.done: list[FastCGIConnection] = []
-        self.finishing = FinishingConnections(self.clock, self.done.append)
+        self.finishing = FinishingConnections(self.clock)
 
     def watch(self) -> Finishing:
         """One more."""
-        connection = Finishing()
+        connection = Finishing(self.done.append)
         self.finishing.add(connection)
         return connection
 
@@ -118,11 +125,9 @@ class FinishingTests(SynchronousTestCase):
 
     def test_added_meanwhile(self) -> None:
         """Whoever is told of one may add another."""
-        first, second = Finishing(), Finishing()
-        finishing = FinishingConnections(
-            self.clock,
-            lambda each: finishing.add(second) if each is first else self.done.append(each),
-        )
+        finishing = FinishingConnections(self.clock)
+        second = Finishing(self.done.append)
+        first = Finishing(lambda _: finishing.add(second))
         first.ready = second.ready = True
         finishing.add(first)
         self.elapse(0.1)
@@ -131,13 +136,13 @@ class FinishingTests(SynchronousTestCase):
 
     def test_discarded_meanwhile(self) -> None:
         """Whoever is told of one may end another, which then is not told."""
-        first, second = Finishing(), Finishing()
 
         def done(connection: FastCGIConnection) -> None:
             self.done.append(connection)
             finishing.discard(second)
 
-        finishing = FinishingConnections(self.clock, done)
+        finishing = FinishingConnections(self.clock)
+        first, second = Finishing(done), Finishing(self.done.append)
         first.ready = second.ready = True
         finishing.add(first)
         finishing.add(second)

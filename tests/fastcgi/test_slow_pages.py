@@ -337,16 +337,50 @@ class PaceTests(SlowPageTestCase):
         self.assertFalse(self.is_slow())
 
     def test_failures_do_not_count(self) -> None:
-        """Responses that did not come to their end say nothing of the page."""
+        """Children that ended in the middle say nothing of the page."""
         for _ in range(3):
-            client = self.ask(SLOW_PAGE)
-            self.gateway.elapse(1)
-            client.close()
             self.ask(SLOW_PAGE)
             self.gateway.elapse(1)
             self.child.stdout(PAGE)
             self.child.close()
         self.assertFalse(self.is_slow())
+
+    def test_given_up(self) -> None:
+        """A page whose clients do not wait for it is known for the time that it holds a child."""
+        for _ in range(3):
+            self.give_up()
+            self.gateway.elapse(1)
+            self.child.resume()
+            self.gateway.elapse(1)
+        self.assertTrue(self.is_slow())
+
+    def give_up(self) -> None:
+        """Have a client leave while a child works on its page."""
+        self.ask(FAST_PAGE)
+        self.child.answer(PAGE)
+        self.child.pause()
+        self.ask(SLOW_PAGE).close()
+
+    def test_given_up_holds(self) -> None:
+        """Who comes next is not sent to where no child is free."""
+        self.start(connections=1)
+        self.give_up()
+        self.ask(FAST_PAGE)
+        self.gateway.elapse(1)
+        self.assertEqual(len(self.gateway.attempts), 1)
+        self.child.resume()
+        self.gateway.elapse(1)
+        self.assertEqual(len(self.gateway.attempts), 2)
+        self.assertEqual(self.child.request.params[b"REQUEST_URI"], FAST_PAGE)
+
+    def test_streamed(self) -> None:
+        """Bodies that are streamed never have all connections, also while nothing else comes."""
+        for _ in range(6):
+            self.gateway.client().send(
+                b"PUT /index.php HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n1"
+            )
+        self.gateway.elapse(1)
+        self.assertEqual(len(self.gateway.attempts), 2)
 
     def test_substitute(self) -> None:
         """A page that is answered by another has its own time, and the other one its own."""
