@@ -61,6 +61,7 @@ class ScriptExchange(DownstreamExchange):
         "_ended",
         "_gateway",
         "_moved",
+        "_queued",
         "_redirects",
         "_request",
         "_response",
@@ -110,6 +111,7 @@ class ScriptExchange(DownstreamExchange):
         self._reused = False
         self._sent_again = False
         self._waiting = False
+        self._queued = False
         self._ended = False
         self._moved = 0
         self._stderr = 0
@@ -240,8 +242,8 @@ class ScriptExchange(DownstreamExchange):
         if self._ended:
             self._gateway.pool.release(connection)
             return
-        if self._downstream.paused and self._downstream.is_gone():
-            # Nothing was read while there was no connection, so nobody has told.
+        if (self._queued or self._downstream.paused) and self._downstream.is_gone():
+            # Nobody has told yet, or could while nothing was read.
             self._end()
             self._gateway.pool.release(connection)
             self._downstream.abort()
@@ -423,6 +425,7 @@ class ScriptExchange(DownstreamExchange):
             pool.acquire_slow(backend, self, self._streamed)
         else:
             pool.acquire(backend, self)
+        self._queued = self._waiting
         if self._waiting and not self.request_complete:
             self._downstream.pause_reading()
 
