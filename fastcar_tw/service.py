@@ -16,7 +16,6 @@ from fastcar_tw.config import ConfigError
 from fastcar_tw.downstream.listeners import ListenerError
 from fastcar_tw.downstream.service import DownstreamService
 from fastcar_tw.downstream.socketfile import SocketPathError
-from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.forward.service import ForwardService
 from fastcar_tw.options import Options
 from fastcar_tw.routes.proxy import ProxyURLError
@@ -104,6 +103,9 @@ def makeService(options: Options) -> IService:
 
 def _chosen_service(options: Options) -> DownstreamService:
     if options.subCommand == "fastcgi":
+        # Some MiB that the other service can do without.
+        from fastcar_tw.fastcgi.service import FastCGIService
+
         return FastCGIService(options.subOptions.to_config())
     return ForwardService(options.to_config())
 
