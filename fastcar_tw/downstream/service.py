@@ -5,6 +5,7 @@ What every service is that serves clients at listeners from a pool, as Twisted s
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -12,7 +13,7 @@ from twisted.internet import defer, task
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.listeners import Listener, listen_tcp, listen_unix
@@ -62,6 +63,8 @@ class DownstreamService(Service):
         self._clients = clients
         self._pool = pool
         self._open_ports: list[tuple[Listener, IListeningPort]] = []
+        #: Fires when all connections that are to be kept open have been tried for the first time.
+        self.ready: Deferred[None] = Deferred()
 
     def open_listeners(self) -> None:
         """
@@ -125,6 +128,14 @@ class DownstreamService(Service):
             self.log.warn("stopping; client connections broken off: {count}", count=count)
         self._clients.abort()
 
+    def prewarm(self, wanted: Mapping[Any, int]) -> None:
+        """
+        Keep connections open from now on; tell in the log when they are.
+
+        @param wanted: to whom, and how many.
+        """
+        self._pool.prewarm(wanted).addCallback(self._became_ready, wanted)
+
     def open_listener(self, listener: Listener, factory: Factory) -> Listener:
         """
         Listen.
@@ -148,6 +159,22 @@ class DownstreamService(Service):
         """
         opened, self._open_ports = self._open_ports, []
         return defer.DeferredList([defer.maybeDeferred(port.stopListening) for _, port in opened])
+
+    def _became_ready(self, _: None, wanted: Mapping[Any, int]) -> None:
+        counts = self._pool.stats().origins
+        for key, number in wanted.items():
+            opened = counts[key].active + counts[key].idle
+            error = self._pool.last_error(key) if opened < number else None
+            self.log.emit(
+                LogLevel.info if error is None else LogLevel.warn,
+                "prewarmed {key}: {open} of {wanted} open{reason}",
+                key=str(key),
+                open=opened,
+                wanted=number,
+                reason="" if error is None else f"; {error.text}",
+            )
+        if not self.ready.called:  # a service can be started more than once
+            self.ready.callback(None)
 
     def _listen(self) -> None:
         """

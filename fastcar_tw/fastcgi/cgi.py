@@ -97,6 +97,14 @@ class CGIHead:
         self.sendfile: bytes | None = None
         self.accel: bytes | None = None
 
+    @property
+    def has_substitute(self) -> bool:
+        """
+        Something else is to be answered in place of the script's own body.
+        """
+        named = self.local_redirect or self.sendfile or self.accel
+        return named is not None and self.status not in (204, 304)
+
 
 def find_cgi_head_end(buffer: bytes | bytearray, searched: int) -> int:
     """

@@ -214,7 +214,7 @@ class FastCGIConnection(KeptConnection):
                 left -= 1
                 self._take(kind, content, alone=not (left or self._reader.inside))
         except RecordError as error:
-            self._fail("http_protocol_error", f"sent an invalid record: {error}", answered=True)
+            self._fail("http_protocol_error", f"sent an invalid record: {error}")
         if exchange is not None:
             if self._exchange is exchange and self._wire is not None:
                 acknowledge(self._wire)  # there is more to come
@@ -301,10 +301,10 @@ class FastCGIConnection(KeptConnection):
         if not self._begun:
             self._asking = True
             wire.write(GET_VALUES + BEGIN_KEEP)
-        elif _has_unread(wire):
-            self._owner.finishing(self)
-        else:
+        elif self.is_ready():
             self._owner.release(self)
+        else:
+            self._owner.finishing(self)
 
     def _refused(self, status: int) -> None:
         """

@@ -144,7 +144,6 @@ class ScriptExchange(DownstreamExchange):
         try:
             body.feed(content)
         except FastcarError as error:
-            self._end()
             self._fail(error)
 
     def request_end(self, trailers: bytes) -> None:
@@ -156,7 +155,6 @@ class ScriptExchange(DownstreamExchange):
             try:
                 self._body.end()
             except FastcarError as error:
-                self._end()
                 self._fail(error)
 
     def flush_request(self) -> None:
@@ -211,9 +209,7 @@ class ScriptExchange(DownstreamExchange):
             # Buffers were emptying all the while.
             self._set_deadline()
             return
-        connection = self._end()
-        if connection is not None:
-            connection.abort()
+        connection = self._connection
         if self.responded:
             error = stall_error()
         elif self.stdin_complete:
@@ -279,7 +275,6 @@ class ScriptExchange(DownstreamExchange):
         There will be no connection, to any php-fpm.
         """
         if not self._ended:
-            self._end()
             self._fail(error)
 
     # From php-fpm.
@@ -324,7 +319,7 @@ class ScriptExchange(DownstreamExchange):
         response = self._response
         self._connection = None
         head = response.head
-        if head is not None and self._gateway.has_substitute(head):
+        if head is not None and head.has_substitute:
             # Its Content-Length may well be that of the substitute.
             self._end()
             self._substitute(head)
@@ -350,7 +345,7 @@ class ScriptExchange(DownstreamExchange):
         head = self._response.head
         if self._ended or head is None:
             return
-        if self._gateway.has_substitute(head):
+        if head.has_substitute:
             self._response.discard()
         else:
             self._pass_on()
@@ -379,7 +374,6 @@ class ScriptExchange(DownstreamExchange):
             or not (unsent or repeatable)
             or not (body is None or body.rewind())
         ):
-            self._end()
             self._fail(error)
             return
         self._sent_again = True
@@ -402,11 +396,9 @@ class ScriptExchange(DownstreamExchange):
             )
             self._variables = encode_params(variables)
         except MessageError as error:
-            self._end()
             self._fail(error)
             return
         except RecordError:
-            self._end()
             self._fail(FastcarError(431, "http_request_error", "a request field is too large"))
             return
         # A body that is passed on as it comes takes as long as its client likes.
@@ -537,12 +529,12 @@ class ScriptExchange(DownstreamExchange):
         """
         What the script writes is no response.
         """
-        connection = self._end()
-        if connection is not None:
-            connection.abort()
         self._fail(GatewayError(502, "http_protocol_error", f"invalid response: {error.text}"))
 
     def _fail(self, error: FastcarError) -> None:
+        connection = self._end()
+        if connection is not None:
+            connection.abort()
         self._gateway.failed(self._what(), error, self._started)
         if self.responded:
             self._downstream.abort()

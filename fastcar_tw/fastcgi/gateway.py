@@ -110,18 +110,11 @@ class Gateway(Clients):
         """
         raise MessageError("there are no tunnels here: CONNECT is not served", 501)
 
-    def has_substitute(self, head: CGIHead) -> bool:
-        """
-        Whether a script's response names what to answer with in its place.
-        """
-        named = head.local_redirect or head.sendfile or head.accel
-        return bool(named) and head.status not in (204, 304)
-
     def substitute(
         self, downstream: DownstreamConnection, request: RequestHead, head: CGIHead, redirects: int
     ) -> DownstreamExchange:
         """
-        @param head: one that L{has_substitute} is true of.
+        @param head: one that L{has a substitute<CGIHead.has_substitute>}.
         @return: what answers in the script's place.
         @raise FastcarError: there is no such thing.
         """

@@ -7,9 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 
 from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
@@ -19,8 +17,7 @@ from fastcar_tw.fastcgi.reserve import Reserve
 from fastcar_tw.pool.core import PoolLimits, Refusal, Refuse
 from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Retired
-from fastcar_tw.upstream.failures import connect_error
-from fastcar_tw.upstream.pool_shell import PoolShell, Waiter, timed_out
+from fastcar_tw.upstream.pool_shell import PoolShell, Waiter
 
 EndpointFor = Callable[[Backend], IStreamClientEndpoint]
 
@@ -61,14 +58,11 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         @param connect_timeout: seconds, name look-up included.
         """
         core: OneLineCore[Backend, FastCGIConnection, Any] = OneLineCore(limits)
-        super().__init__(clock, core)
+        super().__init__(clock, core, endpoint_for, connect_timeout)
         self._load = core.load
         self.keep = keep
         self.max_requests = max_requests
-        self._clock = clock
         self._backends = backends
-        self._endpoint_for = endpoint_for
-        self._connect_timeout = connect_timeout
         self._finishing = FinishingConnections(clock)
         self.pace = Pace()
         self._reserve: Reserve[Backend, Any] = Reserve(self._capacity)
@@ -136,6 +130,12 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
 
     # For connections.
 
+    def new_connection(self, key: Backend, address: IAddress | None) -> FastCGIConnection:
+        """
+        See L{PoolShell.new_connection}.
+        """
+        return FastCGIConnection(key, self)
+
     def release(self, connection: FastCGIConnection) -> None:
         """
         See L{PoolShell.release}.
@@ -201,26 +201,3 @@ class FastCGIPool(PoolShell[Backend, FastCGIConnection]):
         """
         working = sum(not self._core.trouble(each).left_alone for each in self._backends)
         return working * self._core.limits.max_connections_per_origin
-
-    def _connect(self, key: Backend) -> Deferred[FastCGIConnection]:
-        connecting: Deferred[Any] = maybeDeferred(
-            lambda: self._endpoint_for(key).connect(_ConnectionFactory(key, self))
-        )
-        connecting.addTimeout(self._connect_timeout, self._clock, timed_out)
-        return connecting.addErrback(connect_error, key)
-
-
-class _ConnectionFactory(Factory):
-    """
-    Builds the protocol of one new connection.
-    """
-
-    noisy = False
-
-    def __init__(self, backend: Backend, pool: FastCGIPool) -> None:
-        self._backend = backend
-        self._pool = pool
-
-    # Not an IProtocol by the letter: nobody asks for its connectionMade.
-    def buildProtocol(self, addr: IAddress | None) -> FastCGIConnection:  # type: ignore[override]
-        return FastCGIConnection(self._backend, self._pool)

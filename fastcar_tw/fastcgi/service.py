@@ -4,14 +4,11 @@ The FastCGI service as Twisted starts and stops it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.logger import LogLevel
 
 from fastcar_tw.downstream.listeners import parse_listener
 from fastcar_tw.downstream.service import DownstreamService
@@ -61,8 +58,6 @@ class FastCGIService(DownstreamService):
             contexts = ServerContexts.from_files(config.cert, config.key)
         self.gateway = Gateway(config, reactor, pool, contexts)
         super().__init__("fastcgi", config, reactor, self._eager, self.gateway, pool)
-        #: Fires when all connections of C{config.prewarm} have been tried for the first time.
-        self.ready: Deferred[None] = Deferred()
 
     def open_listeners(self) -> None:
         """
@@ -94,23 +89,7 @@ class FastCGIService(DownstreamService):
             connections=config.connections,
         )
         wanted = dict.fromkeys(config.backends, config.prewarm) if config.prewarm else {}
-        self._pool.prewarm(wanted).addCallback(self._became_ready, wanted)
-
-    def _became_ready(self, _: None, wanted: Mapping[Backend, int]) -> None:
-        counts = self._pool.stats().origins
-        for backend, number in wanted.items():
-            opened = counts[backend].active + counts[backend].idle
-            error = self._pool.last_error(backend) if opened < number else None
-            self.log.emit(
-                LogLevel.info if error is None else LogLevel.warn,
-                "prewarmed {backend}: {open} of {wanted} open{reason}",
-                backend=str(backend),
-                open=opened,
-                wanted=number,
-                reason="" if error is None else f"; {error.text}",
-            )
-        if not self.ready.called:  # a service can be started more than once
-            self.ready.callback(None)
+        self.prewarm(wanted)
 
     def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:
         timeout = self._config.connect_timeout

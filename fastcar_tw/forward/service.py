@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -95,8 +94,6 @@ class ForwardService(DownstreamService):
             config, reactor, pool, self._server_contexts(), trust, self._routes
         )
         super().__init__("forward", config, reactor, eager, self.forwarder, pool)
-        #: Fires when all connections of C{config.prewarm} have been tried for the first time.
-        self.ready: Deferred[None] = Deferred()
 
     def startService(self) -> None:
         """
@@ -161,24 +158,7 @@ class ForwardService(DownstreamService):
             # Several origins may share the connections to a proxy.
             hop = self.forwarder.origin(each.scheme, each.authority).next_hop
             wanted[hop] += each.connections
-        warm = self._pool.prewarm(wanted)
-        warm.addCallback(self._became_ready, wanted)
-
-    def _became_ready(self, _: None, wanted: Mapping[Origin, int]) -> None:
-        counts = self._pool.stats().origins
-        for origin, number in wanted.items():
-            opened = counts[origin].active + counts[origin].idle
-            error = self._pool.last_error(origin) if opened < number else None
-            self.log.emit(
-                LogLevel.info if error is None else LogLevel.warn,
-                "prewarmed {origin}: {open} of {wanted} open{reason}",
-                origin=str(origin),
-                open=opened,
-                wanted=number,
-                reason="" if error is None else f"; {error.text}",
-            )
-        if not self.ready.called:  # a service can be started more than once
-            self.ready.callback(None)
+        self.prewarm(wanted)
 
     def _name_of(self, origin: Origin) -> str | None:
         """

@@ -5,16 +5,13 @@ The pool of connections to origins, as an L{HTTPConnectionPool}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
-from twisted.internet.protocol import Factory
 from twisted.web.client import HTTPConnectionPool
 
 from fastcar_tw.http.errors import GatewayError
@@ -22,8 +19,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.core import PoolCore, PoolLimits
 from fastcar_tw.upstream.address_watch import AddressWatch
 from fastcar_tw.upstream.connection import UpstreamConnection
-from fastcar_tw.upstream.failures import connect_error
-from fastcar_tw.upstream.pool_shell import PoolShell, timed_out
+from fastcar_tw.upstream.pool_shell import PoolShell
 
 #: Seconds between two looks for names to look up again, however short their answers are kept.
 REFRESH_INTERVAL = 5.0
@@ -52,31 +48,17 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
         @param endpoint_for: how an origin is reached; what it connects must be ready for requests.
         @param connect_timeout: seconds for name look-up, connection and TLS together.
         """
-        PoolShell.__init__(self, reactor, PoolCore(limits))
+        PoolShell.__init__(self, reactor, PoolCore(limits), endpoint_for, connect_timeout)
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
-        self._clock = reactor
-        self._endpoint_for = endpoint_for
-        self._connect_timeout: float = connect_timeout
         self.watch = AddressWatch(self._core)
         self._refresh_at = 0.0
 
-    # For exchanges.
-
-    def connect(self, origin: Origin, factory: IProtocolFactory) -> Deferred[Any]:
+    def new_connection(self, key: Origin, address: IAddress | None) -> UpstreamConnection:
         """
-        Connect to an origin as the pool does, for something that cannot be pooled.
-
-        @return: fires with the factory's protocol; fails with L{GatewayError}.
+        See L{PoolShell.new_connection}.
         """
-        connecting: Deferred[Any] = maybeDeferred(
-            lambda: self._endpoint_for(origin).connect(factory)
-        )
-        connecting.addTimeout(self._connect_timeout, self._clock, timed_out)
-        return connecting.addErrback(connect_error, origin)
-
-    def _connect(self, key: Origin) -> Deferred[UpstreamConnection]:
-        return self.connect(key, _ConnectionFactory(key, self))
+        return UpstreamConnection(key, self, getattr(address, "host", None))
 
     # For the service.
 
@@ -138,19 +120,3 @@ class _DeferredWaiter:
 
     def connect_failed(self, error: GatewayError) -> None:
         self.result.errback(error)
-
-
-class _ConnectionFactory(Factory):
-    """
-    Builds the protocol of one new connection.
-    """
-
-    noisy = False
-
-    def __init__(self, origin: Origin, pool: ConnectionPool) -> None:
-        self._origin = origin
-        self._pool = pool
-
-    # Not an IProtocol by the letter: nobody asks for its connectionMade.
-    def buildProtocol(self, addr: IAddress | None) -> UpstreamConnection:  # type: ignore[override]
-        return UpstreamConnection(self._origin, self._pool, getattr(addr, "host", None))

@@ -11,12 +11,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import ceil
 from typing import Any, Generic, TypeVar, cast
 from typing import Protocol as TypingProtocol
 
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, maybeDeferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,6 +39,7 @@ from fastcar_tw.pool.core import (
 )
 from fastcar_tw.pool.lane import K
 from fastcar_tw.pool.stats import PoolStats, Retired
+from fastcar_tw.upstream.failures import connect_error
 from fastcar_tw.upstream.kept_connection import KC_contra, KeptConnection
 
 #: Seconds between two looks for what has taken too long, at most.
@@ -75,15 +83,27 @@ class PoolShell(Generic[K, KC]):
     @ivar deadline: when to look for what has taken too long.
     """
 
-    def __init__(self, clock: IReactorTime, core: PoolCore[K, KC, Waiter[KC]]) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        core: PoolCore[K, KC, Waiter[KC]],
+        endpoint_for: Callable[[K], IStreamClientEndpoint],
+        connect_timeout: float,
+    ) -> None:
         """
         @param core: one that has decided nothing yet.
+        @param endpoint_for: how what a key stands for is reached; what it connects must be ready
+            for requests.
+        @param connect_timeout: seconds for name look-up, connection and TLS together.
         """
         self.deadline = 0.0
         self._log = Logger(namespace="fastcar")
         self._now = clock.seconds
         self._sweep_interval = min(SWEEP_INTERVAL, core.limits.queue_timeout / 4)
         self._core = core
+        self._clock = clock
+        self._endpoint_for = endpoint_for
+        self._connect_timeout: float = connect_timeout
         self._todo: deque[Any] = deque()
         self._busy = False
         self._connecting: dict[Attempt[Any, Any, Any], Deferred[Any]] = {}
@@ -99,11 +119,9 @@ class PoolShell(Generic[K, KC]):
 
     # What depends on what is pooled.
 
-    def _connect(self, key: K) -> Deferred[KC]:
+    def new_connection(self, key: K, address: IAddress | None) -> KC:
         """
-        Open a connection.
-
-        @return: fails with L{GatewayError}.
+        @return: the protocol of a connection that is being opened.
         """
         raise NotImplementedError
 
@@ -128,6 +146,16 @@ class PoolShell(Generic[K, KC]):
         return self._core.stats()
 
     # For exchanges.
+
+    def connect(self, key: K, factory: IProtocolFactory) -> Deferred[Any]:
+        """
+        Connect as the pool does, for something that cannot be pooled.
+
+        @return: fires with the factory's protocol; fails with L{GatewayError}.
+        """
+        connecting: Deferred[Any] = maybeDeferred(lambda: self._endpoint_for(key).connect(factory))
+        connecting.addTimeout(self._connect_timeout, self._clock, _timed_out)
+        return connecting.addErrback(connect_error, key)
 
     def acquire(self, key: K, waiter: Waiter[KC]) -> None:
         """
@@ -300,7 +328,8 @@ class PoolShell(Generic[K, KC]):
 
     def _begin(self, decision: Open[K, KC, Any]) -> None:
         attempt = decision.attempt
-        connecting = self._connect(attempt.key)
+        key = attempt.key
+        connecting = self.connect(key, _ConnectionFactory(partial(self.new_connection, key)))
         self._connecting[attempt] = connecting
         connecting.addCallbacks(
             self._opened, self._not_opened, callbackArgs=(attempt,), errbackArgs=(attempt,)
@@ -340,7 +369,7 @@ class PoolShell(Generic[K, KC]):
             prewarmed.callback(None)
 
 
-def timed_out(result: Any, timeout: float) -> Any:
+def _timed_out(result: Any, timeout: float) -> Any:
     """
     An attempt that was given up after its time has timed out, whatever it calls that itself.
     """
@@ -366,6 +395,21 @@ def _refusal_error(refused: Refuse[Any, Any]) -> GatewayError:
         else "no connection came free in time"
     )
     return GatewayError(503, "connection_limit_reached", f"{origin}: {why}", retry_after)
+
+
+class _ConnectionFactory(Factory):
+    """
+    Builds the protocol of one new connection.
+    """
+
+    noisy = False
+
+    def __init__(self, build: Callable[[IAddress | None], KeptConnection]) -> None:
+        self._build = build
+
+    # Not an IProtocol by the letter: nobody asks for its connectionMade.
+    def buildProtocol(self, addr: IAddress | None) -> KeptConnection:  # type: ignore[override]
+        return self._build(addr)
 
 
 #: What is done for each kind of decision.

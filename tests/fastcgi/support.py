@@ -305,7 +305,7 @@ class MemoryGateway:
         """
         top = os.path.realpath(tempfile.mkdtemp(prefix="fc", dir="/tmp"))
         self._top = top
-        self.root = os.path.join(top, "root")
+        self.root = os.path.join(top, "public")
         self.beside = os.path.join(top, "beside")
         os.mkdir(self.root)
         os.mkdir(self.beside)

@@ -237,8 +237,8 @@ class SendfileTests(GatewayTestCase):
         self.gateway.write("../besidemore/x", b"x")
         for head in (
             b"X-Sendfile: " + index,
-            b"X-Sendfile: " + inside + b"/../root/file.txt",
-            b"X-Sendfile: " + inside + b"/%2e%2e/root/file.txt",
+            b"X-Sendfile: " + inside + b"/../public/file.txt",
+            b"X-Sendfile: " + inside + b"/%2e%2e/public/file.txt",
             b"X-Sendfile: " + inside + b"/link",
             b"X-Sendfile: " + inside + b"/tree/file.txt",
             b"X-Sendfile: " + inside + b"more/x",
@@ -246,8 +246,8 @@ class SendfileTests(GatewayTestCase):
             b"X-Sendfile: dir/a b.txt",
             b"X-Sendfile: " + inside + b"/dir/a b.txt%00.png",
             b"X-Sendfile: /etc/passwd",
-            b"X-Accel-Redirect: /../root/file.txt",
-            b"X-Accel-Redirect: /%2e%2e/root/file.txt",
+            b"X-Accel-Redirect: /../public/file.txt",
+            b"X-Accel-Redirect: /%2e%2e/public/file.txt",
             b"X-Accel-Redirect: /link",
             b"X-Accel-Redirect: /tree/file.txt",
             b"X-Accel-Redirect: /dir/a%20b.txt%00",
