@@ -7,16 +7,15 @@ Every response is checked for status and length. See workers.py for how it is dr
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import re
-import resource
 import select
 import socket
 import ssl
 import sys
 import time
 
+from bench import worker
 from bench.jobs import Job
 from bench.wire import TIMEOUT, client_context, dial
 from bench.workers import LoadError
@@ -180,43 +179,15 @@ class _Load:
         self._epoll.close()
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _answer(text: str) -> None:
-    print(text, flush=True)
-
-
-def _perform(job: Job) -> None:
+def _perform(line: str) -> None:
+    job = Job(**json.loads(line))
     load = _Load(job)
-    try:
-        load.run(job.warm_up)
-        _answer("ready")
-        if sys.stdin.readline() != "go\n":
-            return
-        before = _cpu()
-        elapsed = load.run(job.duration)
-        cpu = _cpu() - before
-        latencies = [value // 1000 for value in load.latencies]
-        _answer(json.dumps({"elapsed": elapsed, "cpu": cpu, "latencies": latencies}))
-    finally:
-        load.close()
 
+    def measured(elapsed: float) -> dict[str, object]:
+        return {"elapsed": elapsed, "latencies": [value // 1000 for value in load.latencies]}
 
-def main() -> int:
-    """Perform jobs until the end of standard input."""
-    gc.disable()
-    for line in sys.stdin:
-        try:
-            _perform(Job(**json.loads(line)))
-        except (LoadError, OSError) as error:
-            _answer(json.dumps({"error": str(error)}))
-            return 1
-        gc.collect()
-    return 0
+    worker.perform(load, job.warm_up, lambda: load.run(job.duration), measured)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(worker.serve(_perform))

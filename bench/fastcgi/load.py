@@ -13,17 +13,14 @@ kept waiting is not counted once where others are counted a hundred times ("coor
 
 from __future__ import annotations
 
-import gc
 import heapq
-import json
-import resource
 import select
 import sys
 import time
 
+from bench import worker
 from bench.fastcgi.client import Client, Group
 from bench.fastcgi.job import Job
-from bench.workers import LoadError
 
 _LOOK_SECONDS = 0.05
 
@@ -124,15 +121,6 @@ class _Load:
         self._epoll.close()
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _answer(text: str) -> None:
-    print(text, flush=True)
-
-
 def _measured(group: Group) -> dict[str, object]:
     return {
         "completed": group.completed,
@@ -142,33 +130,15 @@ def _measured(group: Group) -> dict[str, object]:
     }
 
 
-def _perform(job: Job) -> None:
+def _perform(line: str) -> None:
+    job = Job.of(line)
     load = _Load(job)
-    try:
-        load.run(job.warm_up)
-        _answer("ready")
-        if sys.stdin.readline() != "go\n":
-            return
-        before = _cpu()
-        load.run_and_finish(job.duration)
-        cpu = _cpu() - before
-        _answer(json.dumps({"cpu": cpu, "groups": [_measured(each) for each in load.groups]}))
-    finally:
-        load.close()
 
+    def measured(_: None) -> dict[str, object]:
+        return {"groups": [_measured(each) for each in load.groups]}
 
-def main() -> int:
-    """Perform jobs until the end of standard input."""
-    gc.disable()
-    for line in sys.stdin:
-        try:
-            _perform(Job.of(line))
-        except (LoadError, OSError) as error:
-            _answer(json.dumps({"error": str(error)}))
-            return 1
-        gc.collect()
-    return 0
+    worker.perform(load, job.warm_up, lambda: load.run_and_finish(job.duration), measured)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(worker.serve(_perform))
