@@ -14,7 +14,8 @@ import grp
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from fastcar_tw.downstream import socketfile
@@ -26,6 +27,7 @@ from fastcar_tw.routes.proxy import ProxyURLError, parse_proxy
 from fastcar_tw.routes.selection import DirectHostsError, check_direct_hosts
 from fastcar_tw.tls.server_contexts import CertificateFileError, KeyFileError, ServerContexts
 from fastcar_tw.tls.trust import TrustError, check_ca_file, parse_origin
+from fastcar_tw.upstream.backends import BackendError, expected_backend, parse_backend
 from fastcar_tw.upstream.prewarm import PrewarmError, parse_prewarm
 
 __all__ = [
@@ -33,9 +35,13 @@ __all__ = [
     "ConfigError",
     "check_cert_and_key",
     "check_listeners",
+    "check_places",
     "check_prewarm",
     "option_name",
 ]
+
+#: Bytes; nothing that anybody sends is larger.
+MAX_SIZE = 1 << 50
 
 
 def option_name(field: str) -> str:
@@ -134,7 +140,7 @@ def check_optional_file(field: str, value: object) -> str | None:
         raise ConfigError(field, value, expected, error.strerror or "") from None
 
 
-def _ca_files(field: str, value: object) -> tuple[str, ...]:
+def check_ca_files(field: str, value: object) -> tuple[str, ...]:
     return tuple(_ca_file(field, each) for each in check_several(field, value, "PEM files"))
 
 
@@ -147,7 +153,7 @@ def _ca_file(field: str, value: object) -> str:
     return path
 
 
-def _origins(field: str, value: object) -> tuple[str, ...]:
+def check_origins(field: str, value: object) -> tuple[str, ...]:
     return tuple(_origin(field, each) for each in check_several(field, value, "origins"))
 
 
@@ -166,6 +172,26 @@ def _origin(field: str, value: object) -> str:
 def check_listen(field: str, value: object) -> tuple[str, ...]:
     several = check_several(field, value, "endpoints")
     return tuple(check_parsed(field, each, parse_listener, ListenerError) for each in several)
+
+
+def check_backends(field: str, value: object, kinds: Sequence[str]) -> tuple[str, ...]:
+    """
+    See that there is a backend, and none twice.
+
+    @param kinds: those wanted, see L{parse_backend}.
+    """
+    parse = partial(parse_backend, kinds=kinds)
+    several = check_several(field, value, "endpoints")
+    texts = tuple(check_parsed(field, each, parse, BackendError) for each in several)
+    if not texts:
+        raise ConfigError(field, None, expected_backend(kinds))
+    backends = set()
+    for text in texts:
+        backend = parse(text)
+        if backend in backends:
+            raise ConfigError(field, text, "each place once")
+        backends.add(backend)
+    return texts
 
 
 def _tunnel(field: str, value: object) -> tuple[str, ...]:
@@ -283,6 +309,12 @@ def check_positive(field: str, value: object) -> int:
     return value
 
 
+def check_size(field: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SIZE:
+        raise ConfigError(field, value, "a number of bytes, as 65536, 64k, 100M or 1G")
+    return value
+
+
 def _token(field: str, value: object) -> str | None:
     if value is None:
         return None
@@ -318,7 +350,7 @@ def check_cert_and_key(cert: str | None, key: str | None) -> None:
 
 
 def check_listeners(
-    unix: str, https_unix: str | None, listen: Iterable[str], allow_remote: bool
+    unix: str, https_unix: str | None, listen: Sequence[str], allow_remote: bool
 ) -> None:
     """
     See that no two listeners are at one place, and none is open to other machines unless that is
@@ -328,21 +360,34 @@ def check_listeners(
     """
     if https_unix == unix:
         raise ConfigError("https_unix", https_unix, "another path than --unix has")
-    taken = {str(Listener(path)) for path in (unix, https_unix) if path is not None}
     for text in listen:
-        listener = parse_listener(text)
-        if not (allow_remote or listener.is_local):
+        if not (allow_remote or parse_listener(text).is_local):
             raise ConfigError(
                 "listen",
                 text,
                 "interface=127.0.0.1, or --allow-remote",
                 "other machines could use everything this one can reach",
             )
+    check_places(listen, {str(Listener(path)) for path in (unix, https_unix) if path is not None})
+
+
+def check_places(listen: Sequence[str], others: Collection[str] = ()) -> None:
+    """
+    See that there is a listener, and no two at one place.
+
+    @param others: listeners besides, as texts of L{Listener}.
+    @raise ConfigError: if not.
+    """
+    taken = set(others)
+    for text in listen:
+        listener = parse_listener(text)
         place = str(listener)
         any_port = not (listener.path or listener.port)
         if place in taken and not any_port:
             raise ConfigError("listen", text, "a place where nothing else listens")
         taken.add(place)
+    if not taken:
+        raise ConfigError("listen", None, "an endpoint such as tcp:8080:interface=127.0.0.1")
 
 
 def check_prewarm(
@@ -376,8 +421,8 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "cert": check_optional_file,
     "key": check_optional_file,
     "ca_dir": check_directory,
-    "trust": _ca_files,
-    "insecure_origins": _origins,
+    "trust": check_ca_files,
+    "insecure_origins": check_origins,
     "socket_mode": check_socket_mode,
     "socket_group": check_group,
     "connect_timeout": check_timeout,

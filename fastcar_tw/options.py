@@ -19,6 +19,7 @@ from fastcar_tw.config_options import (
     whole_number,
 )
 from fastcar_tw.fastcgi.options import FastCGIOptions
+from fastcar_tw.relay.options import RelayOptions
 
 __all__ = ["Options"]
 
@@ -60,7 +61,7 @@ class Options(ConfigOptions):
     What C{twistd fastcar} is told: options of the forward service, or another service and its own.
     """
 
-    synopsis = "[options] | fastcgi [options]"
+    synopsis = "[options] | fastcgi [options] | relay [options]"
     table = _PARAMETERS
     optParameters = parameters(Config, _PARAMETERS)
     optFlags = [
@@ -69,7 +70,10 @@ class Options(ConfigOptions):
     ]
     flags = {"allow-remote": ("allow_remote", True), "verbose": ("verbose", True)}
     lists = ("listen", "tunnel", "trust", "insecure_origins", "prewarm", "resolve")
-    subCommands = [["fastcgi", None, FastCGIOptions, "Serve HTTP in front of php-fpm."]]
+    subCommands = [
+        ["fastcgi", None, FastCGIOptions, "Serve HTTP in front of php-fpm."],
+        ["relay", None, RelayOptions, "Relay TCP, over few shared connections if wanted."],
+    ]
 
     def make_config(self, values: Mapping[str, Any]) -> Config:
         """

@@ -103,10 +103,14 @@ def makeService(options: Options) -> IService:
 
 def _chosen_service(options: Options) -> DownstreamService:
     if options.subCommand == "fastcgi":
-        # Some MiB that the other service can do without.
+        # Some MiB that the other services can do without.
         from fastcar_tw.fastcgi.service import FastCGIService
 
         return FastCGIService(options.subOptions.to_config())
+    if options.subCommand == "relay":
+        from fastcar_tw.relay.service import RelayService
+
+        return RelayService(options.subOptions.to_config())
     return ForwardService(options.to_config())
 
 

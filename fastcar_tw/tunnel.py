@@ -44,21 +44,19 @@ class Tunnel:
     """
     Both ends, and the time in which something has to move.
 
+    @ivar what: what to call it in the log.
+    @ivar started: when it was asked for, in seconds.
     @ivar client: the protocol for the client's wire.
     @ivar origin: the protocol for the origin's wire.
     @ivar deadline: when to see whether something has moved.
     """
 
-    __slots__ = ("_keeper", "_moved", "_started", "_what", "client", "deadline", "origin")
+    __slots__ = ("_keeper", "_moved", "client", "deadline", "origin", "started", "what")
 
     def __init__(self, keeper: TunnelKeeper, what: str, started: float) -> None:
-        """
-        @param what: what to call it in the log.
-        @param started: when it was asked for, in seconds.
-        """
+        self.what = what
+        self.started = started
         self._keeper = keeper
-        self._what = what
-        self._started = started
         self._moved = 0
         self.client = TunnelEnd(self)
         self.origin = TunnelEnd(self)
@@ -92,13 +90,11 @@ class Tunnel:
         """
         An end has no connection any more.
         """
-        if end is self.client:
-            self.origin.close()
-        elif self.origin.input_ended:
-            self.client.close()
+        if end.input_ended:
+            end.other.close()
         else:
             # It did not say that this was all.
-            self.client.abort()
+            end.other.abort()
         if self.client.is_lost and self.origin.is_lost:
             self._keeper.unwatch(self)
 
@@ -114,7 +110,7 @@ class Tunnel:
             self.moved()
             return
         if not (self.client.closing or self.origin.closing):
-            self._keeper.stalled(self._what, self._started)
+            self._keeper.stalled(self.what, self.started)
         self.abort()
 
     def drain(self) -> None:
@@ -141,13 +137,23 @@ class TunnelEnd:
     @ivar on_lost: is told when the connection has ended.
     """
 
-    __slots__ = ("_tunnel", "_wire", "closing", "input_ended", "is_lost", "on_lost", "other")
+    __slots__ = (
+        "_sent",
+        "_tunnel",
+        "_wire",
+        "closing",
+        "input_ended",
+        "is_lost",
+        "on_lost",
+        "other",
+    )
 
     other: TunnelEnd
 
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
         self._wire: Wire | None = None
+        self._sent = 0
         self.input_ended = False
         self.closing = False
         self.is_lost = False
@@ -180,6 +186,7 @@ class TunnelEnd:
         pass
 
     def connectionLost(self, reason: Failure) -> None:
+        self._sent = self.sent()
         self._wire = None
         self.is_lost = self.closing = True
         on_lost, self.on_lost = self.on_lost, None
@@ -204,7 +211,7 @@ class TunnelEnd:
         """
         Bytes that the kernel has taken.
         """
-        return self._wire.bytes_sent if self._wire is not None else 0
+        return self._wire.bytes_sent if self._wire is not None else self._sent
 
     def waiting(self) -> int:
         """

@@ -172,17 +172,21 @@ class TunnelTests(SynchronousTestCase):
         self.assertNotIn("abortConnection", self.client.did)
         self.assertIn("loseConnection", self.client.did)
 
-    def test_origin_gone(self) -> None:
-        """An origin whose connection is lost takes the client's with it: in peace if it had ended
-        before."""
-        self.tunnel.origin.connectionLost(GONE)
-        self.assertEqual(self.client.did, ["unregisterProducer", "abortConnection"])
-        self.setUp()
-        self.tunnel.origin.readConnectionLost()
-        self.tunnel.origin.connectionLost(GONE)
-        self.assertEqual(
-            self.client.did, ["loseWriteConnection", "unregisterProducer", "loseConnection"]
-        )
+    def test_end_gone(self) -> None:
+        """An end whose connection is lost takes the other with it: in peace if it had ended before,
+        else what it has sent must not look complete."""
+        for names in (("client", "origin"), ("origin", "client")):
+            self.setUp()
+            first, wire = getattr(self.tunnel, names[0]), getattr(self, names[1])
+            first.connectionLost(GONE)
+            self.assertEqual(wire.did, ["unregisterProducer", "abortConnection"])
+            self.setUp()
+            first, wire = getattr(self.tunnel, names[0]), getattr(self, names[1])
+            first.readConnectionLost()
+            first.connectionLost(GONE)
+            self.assertEqual(
+                wire.did, ["loseWriteConnection", "unregisterProducer", "loseConnection"]
+            )
 
     def test_watched(self) -> None:
         """It is watched until both connections are lost."""

@@ -4,6 +4,8 @@ The server side of TLS, on a connection or in a tunnel.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.python.failure import Failure
 
 from fastcar_tw.downstream.clients import Clients
@@ -17,7 +19,7 @@ from fastcar_tw.wire import Wire
 
 class TLSServerLayer(TLSLayer):
     """
-    Hands the wire to HTTP when the handshake is finished.
+    Hands the wire over when the handshake is finished: to HTTP, unless a subclass says otherwise.
 
     @ivar deadline: until when the handshake has to be.
     """
@@ -32,19 +34,25 @@ class TLSServerLayer(TLSLayer):
         self._entrance = entrance
         self.deadline = deadline
 
+    def inside(self) -> Any:
+        """
+        @return: the protocol of what speaks inside.
+        """
+        clients = self._clients
+        connection = self.machine.connection
+        entrance = self._entrance.inside_tls(
+            connection.get_protocol_version_name(), server_name(connection)
+        )
+        return DownstreamConnection(clients, entrance, clients.client_deadline())
+
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
         self._clients.watch(self)
 
     def handshaken(self) -> None:
-        clients = self._clients
-        connection = self.machine.connection
-        inside = self._entrance.inside_tls(
-            connection.get_protocol_version_name(), server_name(connection)
-        )
-        self.protocol = DownstreamConnection(clients, inside, clients.client_deadline())
+        self.protocol = self.inside()
         self.protocol.makeConnection(self)
-        clients.unwatch(self)
+        self._clients.unwatch(self)
 
     def failed(self, reason: Failure) -> None:
         # Still watched: in a tunnel there may be more to send than the alert.

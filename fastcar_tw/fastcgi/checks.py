@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from fastcar_tw.checks import (
     ConfigError,
     Hidden,
+    check_backends,
     check_count,
     check_flag,
     check_group,
@@ -23,13 +24,12 @@ from fastcar_tw.checks import (
     check_path,
     check_positive,
     check_several,
+    check_size,
     check_socket_mode,
     check_timeout,
     check_timeout_or_zero,
     is_system_text,
 )
-from fastcar_tw.downstream.listeners import parse_listener
-from fastcar_tw.fastcgi.backends import BackendError, parse_backend
 from fastcar_tw.fastcgi.document_names import (
     DocumentNameError,
     parse_front_controller,
@@ -39,10 +39,8 @@ from fastcar_tw.fastcgi.document_names import (
 from fastcar_tw.fastcgi.documents import DocumentRoot, NotFoundError, Script
 from fastcar_tw.fastcgi.forwarded import TrustedProxyError, parse_trusted_proxy
 
-__all__ = ["CHECKS", "check_front_controller", "check_places", "check_prewarmed"]
+__all__ = ["CHECKS", "check_front_controller", "check_prewarmed"]
 
-#: Bytes; nothing that php could make use of is larger.
-MAX_SIZE = 1 << 50
 #: Bytes of all --param, which have to fit into one record.
 MAX_VARIABLES = 32768
 
@@ -84,17 +82,7 @@ def _absolute_path(field: str, value: object) -> str | None:
 
 
 def _fpm(field: str, value: object) -> tuple[str, ...]:
-    several = check_several(field, value, "endpoints")
-    texts = tuple(check_parsed(field, each, parse_backend, BackendError) for each in several)
-    if not texts:
-        raise ConfigError(field, None, "where php-fpm listens: unix:/PATH or tcp:HOST:PORT")
-    backends = set()
-    for text in texts:
-        backend = parse_backend(text)
-        if backend in backends:
-            raise ConfigError(field, text, "each php-fpm once")
-        backends.add(backend)
-    return texts
+    return check_backends(field, value, ("unix", "tcp"))
 
 
 def _index(field: str, value: object) -> tuple[str, ...]:
@@ -139,28 +127,6 @@ def _trusted_proxies(field: str, value: object) -> tuple[str, ...]:
         check_parsed(field, each, parse_trusted_proxy, TrustedProxyError)
         for each in check_several(field, value, "addresses")
     )
-
-
-def _size(field: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SIZE:
-        raise ConfigError(field, value, "a number of bytes, as 65536, 64k, 100M or 1G")
-    return value
-
-
-def check_places(listen: Iterable[str]) -> None:
-    """
-    See that there is a listener, and no two at one place.
-
-    @raise ConfigError: if not.
-    """
-    taken = set()
-    for text in listen:
-        listener = parse_listener(text)
-        if str(listener) in taken and (listener.path or listener.port):
-            raise ConfigError("listen", text, "a place where nothing else listens")
-        taken.add(str(listener))
-    if not taken:
-        raise ConfigError("listen", None, "an endpoint such as tcp:8080:interface=127.0.0.1")
 
 
 def check_front_controller(root: str, path: str | None, split: str) -> None:
@@ -227,8 +193,8 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "max_age": check_timeout,
     "max_requests": check_count,
     "fail_fast_after": check_count,
-    "max_body": _size,
-    "spool_memory": _size,
+    "max_body": check_size,
+    "spool_memory": check_size,
     "drain_timeout": check_timeout_or_zero,
     "verbose": check_flag,
 }

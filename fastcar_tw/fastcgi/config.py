@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fastcar_tw.checks import check_cert_and_key
-from fastcar_tw.fastcgi.backends import Backend, parse_backend
-from fastcar_tw.fastcgi.checks import (
-    CHECKS,
-    check_front_controller,
-    check_places,
-    check_prewarmed,
-)
+from fastcar_tw.checks import check_cert_and_key, check_places
+from fastcar_tw.fastcgi.checks import CHECKS, check_front_controller, check_prewarmed
 from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.upstream.backends import Backend, parse_backend
 
 __all__ = ["FastCGIConfig"]
 

@@ -20,7 +20,6 @@ from typing import Protocol
 
 from twisted.python.failure import Failure
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.pace import Turn
 from fastcar_tw.fastcgi.records import (
     BEGIN_CLOSE,
@@ -40,6 +39,7 @@ from fastcar_tw.fastcgi.records import (
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.transport.unread import has_unread
+from fastcar_tw.upstream.backends import Backend
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
 from fastcar_tw.wire import Wire, acknowledge, hung_up, send_now
 

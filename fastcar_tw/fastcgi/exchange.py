@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.downstream.exchange import DownstreamExchange
 from fastcar_tw.fastcgi.answers import describe, for_client
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.cgi import CGIHead
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.documents import Script
@@ -28,6 +27,7 @@ from fastcar_tw.fastcgi.response import ScriptResponse
 from fastcar_tw.forward.exchange import IDEMPOTENT_METHODS
 from fastcar_tw.http.errors import FastcarError, GatewayError, MessageError, stall_error
 from fastcar_tw.http.head import RequestHead
+from fastcar_tw.upstream.backends import Backend
 
 if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.finishing import FinishingConnections
 from fastcar_tw.fastcgi.pace import Pace, Turn
@@ -17,6 +16,7 @@ from fastcar_tw.fastcgi.reserve import Reserve
 from fastcar_tw.pool.core import PoolLimits, Refusal, Refuse
 from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Retired
+from fastcar_tw.upstream.backends import Backend
 from fastcar_tw.upstream.pool_shell import PoolShell, Waiter
 
 EndpointFor = Callable[[Backend], IStreamClientEndpoint]

@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from fastcar_tw.downstream.listeners import parse_listener
 from fastcar_tw.downstream.service import DownstreamService
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.front import GatewayFactory
 from fastcar_tw.fastcgi.gateway import Gateway
@@ -23,6 +22,7 @@ from fastcar_tw.names.resolver import Resolver
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.transport.facade import EagerReactor
 from fastcar_tw.upstream.address_race import NameEndpoint
+from fastcar_tw.upstream.backends import Backend
 
 #: Seconds the addresses of a php-fpm's name are used.
 _DNS_TTL = 30.0

@@ -362,6 +362,23 @@ class PoolCore(Generic[K, C, W]):
             lane.warm_from = 0.0
         self._warm.clear()
 
+    def probe(self, key: K, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        If the last attempt to reach an origin has failed, and it need not be left alone any longer,
+        see whether it can be reached again, though no request asks for it.
+        """
+        lane = self._lane(key)
+        decisions: list[Decision[W, C, K]] = []
+        if (
+            lane.error is not None
+            and not lane.opening
+            and self._total < self.limits.max_connections
+            and lane.may_open(self.limits.max_connections_per_origin, now)
+        ):
+            self._begin(lane, None, decisions)
+            self._recount(lane, now)
+        return decisions
+
     def tick(self, now: float) -> Sequence[Decision[W, C, K]]:
         """
         Some time has passed: close what is too old, refuse who has waited too long, open what is to

@@ -22,7 +22,6 @@ from fastcar_tw.http.head import MAX_INTERIM, ResponseHead, find_head_end, parse
 from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
-from fastcar_tw.tunnel import TunnelEnd
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
 from fastcar_tw.wire import acknowledge
 
@@ -167,16 +166,6 @@ class UpstreamConnection(KeptConnection):
         if self._wire is not None:
             self._wire.write(data)
 
-    def hand_over(self, end: TunnelEnd) -> None:
-        """
-        Be the end of a tunnel from now on: this connection only counts it, until it is closed.
-        """
-        self._exchange = None
-        if self._wire is not None:
-            self._wire.unregisterProducer()
-            end.on_lost = self._tunnel_closed
-            end.makeConnection(self._wire)
-
     # From the wire.
 
     def dataReceived(self, data: bytes) -> None:
@@ -277,12 +266,8 @@ class UpstreamConnection(KeptConnection):
             self._finish(exchange, reader)
 
     def _tunnel_closed(self, reason: Failure) -> None:
-        if self._wire is not None:
-            self._wire = None
-            self._owner.retired(self, Retired.TAKEN)
         self._receive = _ignore
-        self._leaving = None
-        self._owner.closed(self)
+        super()._tunnel_closed(reason)
 
     def _limit(self, keep_alive: bytes) -> None:
         """

@@ -4,6 +4,7 @@ How an origin is reached: which address, which transport, which TLS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -78,14 +79,26 @@ class TLSClientEndpoint:
     certificate verified, so nothing is ever sent to a server that is not the one asked for.
     """
 
-    def __init__(self, below: IStreamClientEndpoint, trust: Trust, host: str, port: int) -> None:
+    def __init__(
+        self,
+        below: IStreamClientEndpoint,
+        trust: Trust,
+        host: str,
+        port: int,
+        alpn: Sequence[bytes] = (b"http/1.1",),
+        *,
+        server_begins: bool = False,
+    ) -> None:
         """
         @param host: whom the certificate has to name.
+        @param server_begins: what is spoken inside may be begun by the server.
         """
         self._below = below
         self._trust = trust
         self._host = host
         self._port = port
+        self._alpn = alpn
+        self._server_begins = server_begins
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -93,13 +106,13 @@ class TLSClientEndpoint:
             below fails with.
         """
         try:
-            machine = self._trust.client(self._host, self._port)
+            machine = self._trust.client(self._host, self._port, self._alpn)
         except Exception as error:
             return fail(error)
         return connect_stacked(
             self._below,
             protocolFactory,
-            lambda above, ready: TLSClientLayer(machine, above, ready),
+            lambda above, ready: TLSClientLayer(machine, above, ready, self._server_begins),
         )
 
 
@@ -108,14 +121,15 @@ class TLSClientLayer(TLSLayer):
     The client side of TLS, which reports the end of its handshake to a Deferred.
     """
 
-    __slots__ = ("_above", "_ready")
+    __slots__ = ("_above", "_ready", "peer_begins")
 
-    peer_begins = False
-
-    def __init__(self, machine: TLSMachine, above: Any, ready: Deferred[IProtocol]) -> None:
+    def __init__(
+        self, machine: TLSMachine, above: Any, ready: Deferred[IProtocol], server_begins: bool
+    ) -> None:
         super().__init__(machine)
         self._above = above
         self._ready = ready
+        self.peer_begins = server_begins
 
     def makeConnection(self, transport: Any) -> None:
         # Endpoints put a wrapper between transport and protocol; it has done its work now, and

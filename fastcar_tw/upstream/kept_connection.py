@@ -11,10 +11,12 @@ import socket
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.pool.lane import PooledConnection
 from fastcar_tw.pool.stats import Retired
+from fastcar_tw.tunnel import TunnelEnd
 from fastcar_tw.wire import Wire, input_ended
 
 KC_contra = TypeVar("KC_contra", bound="KeptConnection", contravariant=True)
@@ -95,6 +97,16 @@ class KeptConnection(PooledConnection):
         if self._wire is not None:
             self._wire.resumeProducing()
 
+    def hand_over(self, end: TunnelEnd) -> None:
+        """
+        Be the end of a tunnel from now on: this connection only counts it, until it is closed.
+        """
+        self._exchange = None
+        if self._wire is not None:
+            self._wire.unregisterProducer()
+            end.on_lost = self._tunnel_closed
+            end.makeConnection(self._wire)
+
     # From the pool.
 
     def is_stale(self) -> bool:
@@ -159,6 +171,13 @@ class KeptConnection(PooledConnection):
         pass
 
     # Ending.
+
+    def _tunnel_closed(self, reason: Failure) -> None:
+        if self._wire is not None:
+            self._wire = None
+            self._owner.retired(self, Retired.TAKEN)
+        self._leaving = None
+        self._owner.closed(self)
 
     def _end(self, why: Retired, *, abort: bool) -> None:
         wire = self._wire

@@ -29,7 +29,6 @@ from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.front import GatewayFactory
 from fastcar_tw.fastcgi.gateway import Gateway
@@ -49,6 +48,7 @@ from fastcar_tw.fastcgi.records import (
 from fastcar_tw.testing import MemoryReactor, Peer
 from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.server_contexts import ServerContexts
+from fastcar_tw.upstream.backends import Backend
 from tests.forward.support import logged
 from tests.tls.support import SelfSigned, careless_context
 

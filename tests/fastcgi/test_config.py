@@ -14,11 +14,11 @@ from twisted.internet.testing import MemoryReactorClock
 
 from fastcar_tw.checks import option_name
 from fastcar_tw.config import Config, ConfigError
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.checks import CHECKS
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.upstream.backends import Backend
 from tests.test_config import ConfigCase, certificate_and_key, pem
 
 FPM = ("unix:/run/php/fpm.sock",)
@@ -115,7 +115,7 @@ class DefaultsTests(FastCGIConfigCase):
         """Without php-fpm and without a root there is nothing to serve."""
         self.assertEqual(
             str(self.refused(fpm=())),
-            "--fpm: got nothing, expected where php-fpm listens: unix:/PATH or tcp:HOST:PORT",
+            "--fpm: got nothing, expected unix:/PATH or tcp:HOST:PORT",
         )
         self.assertEqual(
             str(self.refused(root=None)), "--root: got nothing, expected an existing directory"
@@ -142,7 +142,7 @@ class BackendsTests(FastCGIConfigCase):
     def test_twice(self) -> None:
         """Each php-fpm is named once, whatever its spelling."""
         error = self.refused(fpm=("unix:/a", "unix:/x/../a", "unix:/b"))
-        self.assertEqual(str(error), "--fpm: got 'unix:/x/../a', expected each php-fpm once")
+        self.assertEqual(str(error), "--fpm: got 'unix:/x/../a', expected each place once")
 
     def test_reason_in_one_line(self) -> None:
         """A path cannot break the line, nor end in a traceback."""

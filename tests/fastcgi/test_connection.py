@@ -10,7 +10,6 @@ from typing import Any
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.records import (
     BEGIN_CLOSE,
@@ -27,6 +26,7 @@ from fastcar_tw.fastcgi.records import (
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryReactor, Peer
+from fastcar_tw.upstream.backends import Backend
 
 from .support import end_request, stderr, stdout
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastcar_tw.fastcgi.backends import parse_backend
 from fastcar_tw.fastcgi.records import encode_record
 from fastcar_tw.fastcgi.request_body import CollectedBody
+from fastcar_tw.upstream.backends import parse_backend
 from tests.forward.support import answer, request
 
 from .support import (

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.finishing import LONGEST_PAUSE, SHORTEST_PAUSE, FinishingConnections
+from fastcar_tw.upstream.backends import Backend
 
 from .test_connection import Owner
 

@@ -199,7 +199,7 @@ class MistakeTests(OptionsCase):
         """The line names the option, the value as typed, and what was expected."""
         for option, value, expected in (
             ("--fpm", "9000", "unix:/PATH or tcp:HOST:PORT"),
-            ("--fpm", FPM, "each php-fpm once"),
+            ("--fpm", FPM, "each place once"),
             ("--root", "", "an existing directory"),
             ("--root", "/nonexistent", "an existing directory"),
             ("--listen", "8080", "an endpoint such as tcp:3128:interface=127.0.0.1"),
@@ -254,8 +254,7 @@ class MistakeTests(OptionsCase):
         """The line names what is missing."""
         self.assertEqual(
             self.exit_line("fastcgi"),
-            "fastcar: --fpm: got nothing, expected where php-fpm listens: unix:/PATH or "
-            "tcp:HOST:PORT",
+            "fastcar: --fpm: got nothing, expected unix:/PATH or tcp:HOST:PORT",
         )
         self.assertEqual(
             self.exit_line("fastcgi", f"--fpm={FPM}"),
@@ -348,12 +347,13 @@ class HelpTests(SynchronousTestCase):
     def test_synopsis(self) -> None:
         """The first line is how the service is started."""
         self.assertTrue(self.printed("fastcgi", "--help").startswith("fastcgi [options] Options:"))
-        self.assertTrue(self.printed("--help").startswith("[options] | fastcgi [options] Options:"))
+        start = "[options] | fastcgi [options] | relay [options] Options:"
+        self.assertTrue(self.printed("--help").startswith(start))
 
     def test_page_of_the_forward_service(self) -> None:
         """It names this one."""
         text = self.printed("--help")
-        self.assertTrue(text.endswith("Commands: fastcgi Serve HTTP in front of php-fpm."), text)
+        self.assertIn("Commands: fastcgi Serve HTTP in front of php-fpm. ", text)
 
     def test_version(self) -> None:
         """--version is understood behind the name as well."""

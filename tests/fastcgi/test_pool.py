@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastcar_tw.fastcgi.backends import Backend
 from fastcar_tw.fastcgi.connection import FastCGIConnection
 from fastcar_tw.fastcgi.records import END_OF_STDIN, encode_pair, encode_params
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.stats import Counts
+from fastcar_tw.upstream.backends import Backend
 
 from .support import Child, GatewayTestCase
 from .test_connection import Exchange

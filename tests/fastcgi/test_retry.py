@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastcar_tw.fastcgi.backends import Backend
+from fastcar_tw.upstream.backends import Backend
 from tests.forward.support import CHUNKED, answer, request
 
 from .support import PAGE, Child, GatewayTestCase, logged, stderr

@@ -7,13 +7,15 @@ a process; a test that needs other options, or ends the service, starts its own.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -49,6 +51,16 @@ class Twistd(Process):
     def logs(self, pattern: str) -> str:
         """Wait for a line with `pattern`, not older than the test; return it."""
         return self.wait_for(rf".*(?:{pattern}).*\n", self._checked)[0]
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have it find all that is done meanwhile at once, in the order it was done in."""
+        self.send_signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+            yield
+        finally:
+            self.send_signal(signal.SIGCONT)
 
     def resident_kib(self) -> int:
         """Resident memory, in KiB, from proc(5)."""

@@ -14,11 +14,10 @@ import json
 import os
 import pwd
 import shutil
-import signal
 import socket
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -81,16 +80,6 @@ class Gateway(Twistd):
         """What it has printed itself: what scripts complain of is theirs."""
         lines = super().new_output().splitlines(keepends=True)
         return "".join(line for line in lines if " stderr: " not in line)
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Have it find all that is done meanwhile at once, in the order it was done in."""
-        self.send_signal(signal.SIGSTOP)
-        try:
-            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
-            yield
-        finally:
-            self.send_signal(signal.SIGCONT)
 
     def dial(self) -> Peer:
         """Connect to it."""

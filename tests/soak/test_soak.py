@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable
 
-from tests.peers.case import Fastcar, PeersTestCase
+from tests.peers.case import Fastcar, PeersTestCase, Twistd
 from tests.peers.processes import LIMIT
 from tests.soak.clients import PATIENCE, Clients
 from tests.soak.origin import Chaos
@@ -51,14 +51,14 @@ class SoakTests(PeersTestCase):
         client = self.dial(fastcar)
         client.send(b"GET / HTTP/1.1\r\nHost: fastcar.localhost\r\n\r\n")
         client.read_message()
-        descriptors, memory = _descriptors(fastcar) - 1, fastcar.resident_kib()
+        before, memory = descriptors(fastcar) - 1, fastcar.resident_kib()
         client.close()
         try:
             await asyncio.wait_for(clients.run(CLIENTS, SECONDS), SECONDS + LIMIT)
             chaos.calm = True
             self._report(clients, chaos, fastcar.peak_kib() - memory)
-            await _becomes(lambda: chaos.connections, 0)
-            await _becomes(lambda: _descriptors(fastcar), descriptors)
+            await becomes(lambda: chaos.connections, 0)
+            await becomes(lambda: descriptors(fastcar), before)
         except asyncio.TimeoutError:
             self.fail(f"these do not end: {list(clients.under_way)[:5]}; {clients.wrong[:5]}")
         finally:
@@ -89,11 +89,13 @@ class SoakTests(PeersTestCase):
         self.assertLessEqual(together, IN_ALL)
 
 
-def _descriptors(fastcar: Fastcar) -> int:
+def descriptors(fastcar: Twistd) -> int:
+    """How many descriptors a service has."""
     return len(os.listdir(f"/proc/{fastcar.pid}/fd"))
 
 
-async def _becomes(count: Callable[[], int], expected: int) -> None:
+async def becomes(count: Callable[[], int], expected: int) -> None:
+    """Wait until a number is what it should be."""
     end = time.monotonic() + LIMIT
     while (found := count()) != expected:
         if time.monotonic() > end:

@@ -1,12 +1,13 @@
-"""Where php-fpm listens, as the operator writes it."""
+"""Where backends listen, as the operator writes it."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.fastcgi.backends import Backend, BackendError, parse_backend
+from fastcar_tw.upstream.backends import Backend, BackendError, parse_backend
 
 EXPECTED = "unix:/PATH or tcp:HOST:PORT"
+KINDS = ("unix", "tcp", "tls")
 
 
 class ParseTests(SynchronousTestCase):
@@ -63,10 +64,35 @@ class ParseTests(SynchronousTestCase):
             ("unix:/\ud800", "the path of a socket ('/\\ud800': expected the path of a file)"),
         ):
             error = self.assertRaises(BackendError, parse_backend, text)
-            self.assertTrue(str(error).startswith(f"--fpm: expected {expected}"), error)
+            self.assertTrue(str(error).startswith(f"expected {expected}"), error)
 
     def test_long_path(self) -> None:
         """The path of a socket has at most 107 bytes (unix(7))."""
         error = self.assertRaises(BackendError, parse_backend, "unix:/" + "a" * 107)
         self.assertEqual(error.expected, "the path of a socket")
         self.assertIn("108 bytes long", error.reason)
+
+    def test_tls(self) -> None:
+        """TLS is spoken with a host and a port where that is wanted, and is another backend."""
+        for text, backend, spelling in (
+            ("tls:a.test:6380", Backend(host="a.test", port=6380, tls=True), ""),
+            ("tls:[::1]:1", Backend(host="::1", port=1, tls=True), ""),
+            ("tls:A.test:1", Backend(host="a.test", port=1, tls=True), "tls:a.test:1"),
+            ("tcp:a.test:6380", Backend(host="a.test", port=6380), ""),
+            ("unix:/a.sock", Backend("/a.sock"), ""),
+        ):
+            found = parse_backend(text, KINDS)
+            self.assertEqual((found, str(found)), (backend, spelling or text))
+        self.assertNotEqual(parse_backend("tls:a:1", KINDS), parse_backend("tcp:a:1", KINDS))
+
+    def test_kinds(self) -> None:
+        """Only the kinds that are wanted are understood, and the error tells which they are."""
+        for text, kinds, expected in (
+            ("tls:a.test:1", ("unix", "tcp"), EXPECTED),
+            ("ssl:a.test:1", KINDS, "unix:/PATH, tcp:HOST:PORT or tls:HOST:PORT"),
+            ("tls:a.test", KINDS, "unix:/PATH, tcp:HOST:PORT or tls:HOST:PORT"),
+            ("tls:/a.sock", KINDS, "unix:/PATH, tcp:HOST:PORT or tls:HOST:PORT"),
+            ("unix:/a.sock", ("tcp",), "tcp:HOST:PORT"),
+        ):
+            error = self.assertRaises(BackendError, parse_backend, text, kinds)
+            self.assertEqual((error.expected, error.reason), (expected, ""), text)

@@ -1,0 +1,156 @@
+"""
+The pool of connections to backends that all do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import copy
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+
+from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.pool.one_line import OneLineCore
+from fastcar_tw.pool.stats import Retired
+from fastcar_tw.relay.connection import BackendConnection
+from fastcar_tw.relay.framing import Framing
+from fastcar_tw.relay.traffic import Traffic
+from fastcar_tw.upstream.backends import Backend
+from fastcar_tw.upstream.pool_shell import PoolShell
+
+EndpointFor = Callable[[Backend], IStreamClientEndpoint]
+
+
+class RelayPool(PoolShell[Backend, BackendConnection]):
+    """
+    A pool of L{BackendConnection}s, with L{Backend}s as keys, and one line for all of them.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        backends: Sequence[Backend],
+        endpoint_for: EndpointFor,
+        limits: PoolLimits,
+        connect_timeout: float,
+        framing: Framing | None,
+    ) -> None:
+        """
+        @param connect_timeout: seconds, name look-up and TLS included.
+        @param framing: None: no connection is shared.
+        """
+        core: OneLineCore[Backend, BackendConnection, Any] = OneLineCore(limits)
+        super().__init__(clock, core, endpoint_for, connect_timeout)
+        self._load = core.load
+        self._backends = backends
+        self._framing = framing
+        self._turns = dict.fromkeys(backends, 0)
+        self._traffic = {backend: Traffic() for backend in backends}
+
+    def choose(self, but: Backend | None = None) -> Backend:
+        """
+        Whom to ask for a connection, as far as that can be told before one is free: of the backends
+        that could be reached when last tried, one with the fewest clients.
+
+        @param but: rather not this one, which has just failed.
+        """
+        backends = self._backends
+        if len(backends) == 1:
+            return backends[0]
+        now = self._now()
+        best = min(backends, key=lambda backend: self._rank(backend, backend == but, now))
+        self._turns[best] += 1
+        return best
+
+    def traffic(self) -> dict[Backend, Traffic]:
+        """
+        A snapshot of what has passed so far; over connections that were handed over, only where
+        they have ended.
+        """
+        result = {backend: copy(traffic) for backend, traffic in self._traffic.items()}
+        for backend, traffic in result.items():
+            for connection in self._core.connections(backend):
+                _add(traffic, connection)
+        return result
+
+    # For the service.
+
+    def expired(self) -> None:
+        """
+        See L{PoolShell.expired}.  Backends that have failed are tried again: clients are sent to
+        others meanwhile, so that nothing else would tell that they work.
+        """
+        super().expired()
+        now = self._now()
+        for backend in self._backends:
+            self._carry_out(self._core.probe(backend, now))
+
+    # For connections.
+
+    def new_connection(self, key: Backend, address: IAddress | None) -> BackendConnection:
+        """
+        See L{PoolShell.new_connection}.
+        """
+        return BackendConnection(key, self, self._framing)
+
+    def unasked(self, connection: BackendConnection) -> None:
+        """
+        See L{RelayOwner<fastcar_tw.relay.connection.RelayOwner>}.
+        """
+        self._log.warn(
+            "{backend}: sent something unasked; the connection is closed",
+            backend=str(connection.backend),
+        )
+
+    def handed_over(self, backend: Backend) -> None:
+        """
+        A connection now belongs to a client.
+        """
+        traffic = self._traffic[backend]
+        traffic.owned += 1
+        traffic.served += 1
+
+    def taken_out(self, connection: BackendConnection) -> None:
+        """
+        It was one of those that are shared: another may be opened in its place.
+        """
+        self._core.retired(connection, Retired.TAKEN)
+        self._carry_out(self._core.closed(connection, self._now()))
+
+    def returned(self, backend: Backend, sent: int, received: int) -> None:
+        """
+        The client, or the connection, has gone.
+
+        @param sent: bytes that have passed on it, to the backend.
+        @param received: and from it.
+        """
+        traffic = self._traffic[backend]
+        traffic.owned -= 1
+        traffic.sent += sent
+        traffic.received += received
+
+    def closed(self, connection: BackendConnection) -> None:
+        """
+        See L{PoolShell.closed}.
+        """
+        _add(self._traffic[connection.backend], connection)
+        super().closed(connection)
+
+    # Ours.
+
+    def _rank(self, backend: Backend, avoided: bool, now: float) -> tuple[Any, ...]:
+        left_alone, full, active = self._load(backend, now)
+        failed = self._core.trouble(backend).error is not None
+        # Those handed over may have left the pool.
+        busy = active + self._traffic[backend].owned
+        return left_alone, failed, avoided, full, busy, self._turns[backend]
+
+
+def _add(traffic: Traffic, connection: BackendConnection) -> None:
+    if connection.own:
+        return
+    traffic.requests += connection.served
+    traffic.responses += connection.responses
+    traffic.sent += connection.sent()
+    traffic.received += connection.received

@@ -1,0 +1,103 @@
+"""
+The relay service as Twisted starts and stops it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpoint
+
+from fastcar_tw.downstream.listeners import parse_listener
+from fastcar_tw.downstream.service import DownstreamService
+from fastcar_tw.names.lookup import ThreadedLookup
+from fastcar_tw.names.overrides import Overrides
+from fastcar_tw.names.resolver import Resolver
+from fastcar_tw.relay.config import RelayConfig
+from fastcar_tw.relay.front import RelayFactory
+from fastcar_tw.relay.pool import RelayPool
+from fastcar_tw.relay.relay import Relay
+from fastcar_tw.tls.server_contexts import ServerContexts
+from fastcar_tw.tls.trust import Trust
+from fastcar_tw.transport.facade import EagerReactor
+from fastcar_tw.transport.loops import LoopGuard
+from fastcar_tw.upstream.address_race import NameEndpoint
+from fastcar_tw.upstream.backends import Backend
+from fastcar_tw.upstream.endpoints import TLSClientEndpoint
+
+#: Seconds the addresses of a backend's name are used.
+_DNS_TTL = 30.0
+
+
+class RelayService(DownstreamService):
+    """
+    Relays TCP to backends.
+
+    @ivar relay: the running service's shared parts.
+    """
+
+    def __init__(self, config: RelayConfig, reactor: Any = None) -> None:
+        """
+        @param reactor: the global one unless given.
+        """
+        if reactor is None:
+            from twisted.internet import reactor
+        self._config = config
+        self._eager = EagerReactor(reactor, patience=config.idle_timeout)
+        self._outgoing = LoopGuard(self._eager)
+        self._resolver = Resolver(reactor, ThreadedLookup(reactor), _DNS_TTL, Overrides(()))
+        backends = config.backends
+        self._trust = Trust(config.trust, config.insecure_origins)
+        framing = config.make_framing()
+        pool = RelayPool(
+            reactor, backends, self._endpoint, config.pool_limits, config.connect_timeout, framing
+        )
+        self._contexts = None
+        if config.cert is not None and config.key is not None:
+            self._contexts = ServerContexts.from_files(config.cert, config.key)
+        self.relay = Relay(config, reactor, pool, framing)
+        super().__init__("relay", config, reactor, self._eager, self.relay, pool)
+
+    def open_listeners(self) -> None:
+        """
+        See L{DownstreamService.open_listeners}.
+        """
+        for text in self._config.listen:
+            factory = RelayFactory(self.relay, self._contexts)
+            listener = self.open_listener(parse_listener(text), factory)
+            # Nobody has been accepted yet.
+            factory.listener = str(listener)
+            if not listener.path:
+                self._outgoing.own.append((listener.interface or "0.0.0.0", listener.port))
+            self.log.info(
+                "listening on {listener}{notes}",
+                listener=str(listener),
+                notes="" if listener.is_local else ", which is open to other machines",
+            )
+
+    def startService(self) -> None:
+        """
+        See L{DownstreamService.startService}.
+        """
+        super().startService()
+        config = self._config
+        self.log.info(
+            "relaying to {backends}, {how}",
+            backends=", ".join(map(str, config.backends)),
+            how="a connection for each client"
+            if config.pool is None
+            else f"up to {config.pool} connections each for all clients",
+        )
+        self.prewarm(dict.fromkeys(config.backends, config.pool_min) if config.pool_min else {})
+
+    def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:
+        timeout = self._config.connect_timeout
+        if backend.path:
+            return UNIXClientEndpoint(self._eager, backend.path, timeout)
+        host, port = backend.host, backend.port
+        endpoint = NameEndpoint(self._outgoing, self._resolver, host, port, timeout)
+        if not backend.tls:
+            return endpoint
+        begins = not self._config.pooled
+        return TLSClientEndpoint(endpoint, self._trust, host, port, (), server_begins=begins)

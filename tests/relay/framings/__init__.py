@@ -1,0 +1,1 @@
+"""Tests of `fastcar_tw.relay.framings`."""

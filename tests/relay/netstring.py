@@ -1,0 +1,47 @@
+"""
+Netstrings (https://cr.yp.to/proto/netstrings.txt), as an example of a framing of one's own::
+
+    twistd -n fastcar relay ... --framing my_package.netstring.NetstringFraming --pool 4
+"""
+
+from __future__ import annotations
+
+from fastcar_tw.relay.framing import FrameError, Framing, FramingError, SizedFramer
+
+__all__ = ["NetstringFramer", "NetstringFraming"]
+
+
+class NetstringFraming(Framing):
+    """
+    Requests and responses are netstrings: 5:hello, for instance.
+    """
+
+    usage = "my_package.netstring.NetstringFraming"
+
+    def __init__(self, argument: str, max_frame: int) -> None:
+        if argument:
+            raise FramingError(self.usage, "it takes no argument")
+        self.max_frame = max_frame
+
+    def requests(self) -> NetstringFramer:
+        return NetstringFramer(self.max_frame)
+
+    responses = requests
+
+
+class NetstringFramer(SizedFramer):
+    """
+    Tells the size of a netstring by the number that it begins with.
+    """
+
+    #: Up to nine digits and the colon.
+    max_head = 10
+
+    def frame_size(self, data: bytes, start: int) -> int | None:
+        colon = data.find(b":", start, start + self.max_head)
+        if colon < 0:
+            return None
+        digits = data[start:colon]
+        if not digits.isdigit():
+            raise FrameError("expected a netstring")
+        return len(digits) + len(":") + int(digits) + len(",")
