@@ -263,7 +263,8 @@ class PoolCore(Generic[K, C, W]):
             lane.breaker.ended(attempt.probe)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
-            decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
+            if not self._send_on(attempt.waiter, lane, now, decisions):
+                decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
         elif lane.promised > lane.opening - len(lane.owned):
             first = next(iter(lane.line.values()))
             if self._put_back(first, now, decisions):
@@ -793,6 +794,17 @@ class PoolCore(Generic[K, C, W]):
         Let a request whose attempt has failed wait for something else.
 
         @return: whether there is such a thing.
+        """
+        return False
+
+    def _send_on(
+        self, waiter: W, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> bool:
+        """
+        Have another connection opened for a request that must have a new one, and whose attempt has
+        failed.
+
+        @return: whether there is whom to ask.
         """
         return False
 

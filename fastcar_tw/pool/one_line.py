@@ -72,6 +72,17 @@ class OneLineCore(PoolCore[K, C, W]):
         self._take_refuge(refuge, now, decisions)
         return True
 
+    def _send_on(
+        self, waiter: W, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+    ) -> bool:
+        refuge = self._refuge(lane, now)
+        # One that refuses more connections than it has is not asked in vain.
+        if refuge is None or refuge.error is not None:
+            return False
+        self._stand_in_line(refuge, waiter, now, again=True)
+        self._settle(refuge, now, decisions)
+        return True
+
     def _move_away(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
     ) -> bool:

@@ -3,9 +3,10 @@ Clients that share connections to backends: one has a connection only from when 
 complete until the responses are.
 
 Rules of this file.  A client's requests are answered in their order, so the next ones are sent only
-when all responses to those before have come.  A client never keeps others from a connection: its
-responses wait here, up to the size of the largest frame.  What was sent is not sent again, and
-whatever goes wrong ends the client, which then knows what it has not got.
+when all responses to those before have come.  A client that does not read its response keeps nobody
+from a connection: up to the size of the largest frame waits here; only who pipelines can have more
+than that under way.  What was sent is not sent again, and whatever goes wrong ends the client, which
+then knows what it has not got.
 """
 
 from __future__ import annotations
@@ -264,7 +265,7 @@ class PooledClient(Stage):
         if wire is not None and wire.unsent and wire.bytes_sent != self._sent:
             self._expect_reading()
         elif self._full or self._closing:
-            self._give_up("does not take its responses")
+            self._give_up("does not take its responses", at_once=True)
         elif self._batch is not None and self._connection is not None:
             self._give_up(f"{self._connection.backend} is silent and owes a response")
         elif self._holding or self._requests.partial:
@@ -371,13 +372,21 @@ class PooledClient(Stage):
         wire.unregisterProducer()
         wire.loseConnection()
 
-    def _give_up(self, text: str) -> None:
+    def _give_up(self, text: str, *, at_once: bool = False) -> None:
         """
         Something went wrong; the client learns no more than that.
+
+        @param at_once: what it has not taken is dropped: else it gets the responses that came
+            before.
         """
-        if self._wire is not None:
+        wire = self._wire
+        if wire is not None:
             self._relay.gave_up(self._visitor, text)
-        self.abort()
+        if wire is None or at_once or not wire.unsent:
+            self.abort()
+            return
+        self._input_ended = True
+        self._close(wire)
 
     def _expect_reading(self) -> None:
         if self._wire is not None:

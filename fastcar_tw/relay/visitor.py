@@ -34,7 +34,8 @@ class Visitor(NamedTuple):
         """
         What a backend is to know of the client: what that has said itself, or where it came in.
         """
-        if self.told is not None:
+        # A header that tells nothing leaves the connection itself to count.
+        if self.told is not None and self.told.source is not None:
             return self.told
         if self.peer is None:
             return ProxyAddresses(None, None)

@@ -140,6 +140,10 @@ class Driver:
         self.now += seconds
         self._perform(self.core.tick(self.now))
 
+    def probe(self, key: str) -> None:
+        """See whether an origin that has failed can be reached again."""
+        self._perform(self.core.probe(key, self.now))
+
     def clear(self) -> None:
         """Close what is idle."""
         self._perform(self.core.clear())

@@ -891,6 +891,105 @@ class BreakerTests(SynchronousTestCase):
         self.assertEqual(pool.counts("a").failed, 100)
 
 
+class ProbeTests(SynchronousTestCase):
+    """Origins that have failed are tried again though nobody asks for them."""
+
+    def failed(self, **changed: float) -> Driver:
+        """A pool whose last attempt to reach origin a has failed, once."""
+        pool = Driver(**changed)
+        pool.acquire("a", "x")
+        pool.fail()
+        return pool
+
+    def test_failed(self) -> None:
+        """One attempt is made, and no other until it has ended."""
+        pool = self.failed()
+        pool.probe("a")
+        pool.probe("a")
+        self.assertEqual(pool.opening_for, ["a"])
+        pool.fail()
+        self.assertEqual(pool.counts("a").failed, 2)
+        pool.probe("a")
+        self.assertEqual(pool.opening_for, ["a"])
+
+    def test_succeeds(self) -> None:
+        """One that succeeds is the end of it: the connection is idle, for whoever comes."""
+        pool = self.failed()
+        pool.probe("a")
+        connection = pool.succeed()
+        pool.probe("a")
+        self.assertEqual((pool.opening, pool.counts("a").idle), ([], 1))
+        pool.acquire("a", "1")
+        self.assertIs(pool.assigned["1"], connection)
+
+    def test_not_kept(self) -> None:
+        """Where nothing may be idle, it is closed."""
+        pool = self.failed(max_idle_per_origin=0)
+        pool.probe("a")
+        self.assertEqual([pool.succeed()], pool.closing)
+
+    def test_nothing_wrong(self) -> None:
+        """Where nothing has failed nothing is tried, known or not."""
+        pool = Driver()
+        pool.end(*pool.connect("a"))
+        pool.probe("a")
+        pool.probe("b")
+        self.assertEqual(pool.opening, [])
+
+    def test_under_way(self) -> None:
+        """An attempt for a request will show it as well."""
+        pool = self.failed()
+        pool.acquire("a", "1")
+        pool.probe("a")
+        self.assertEqual(len(pool.opening), 1)
+
+    def test_left_alone(self) -> None:
+        """While an origin is left alone it is not tried, and the intervals grow."""
+        pool = self.failed(fail_fast_after=1)
+        tried = []
+        for second in range(16):
+            pool.probe("a")
+            if pool.opening:
+                tried.append(second)
+                pool.fail()
+            pool.wait(1)
+        # Left alone for 1, 2, 4 and 8 seconds.
+        self.assertEqual(tried, [1, 3, 7, 15])
+
+    def test_reached_again(self) -> None:
+        """When it succeeds the origin is left alone no more."""
+        pool = self.failed(fail_fast_after=1)
+        pool.wait(1)
+        pool.probe("a")
+        pool.acquire("a", "1")
+        pool.succeed()
+        pool.acquire("a", "2")
+        self.assertEqual((list(pool.assigned), pool.refused.keys()), (["1"], {"x"}))
+        self.assertEqual(len(pool.opening), 1)
+
+    def test_limits(self) -> None:
+        """The limit of all is kept to, and nothing evicted."""
+        pool = self.failed(max_connections=1)
+        pool.idle("b")
+        pool.probe("a")
+        self.assertEqual((pool.opening, pool.closing), ([], []))
+
+    def test_counted_on(self) -> None:
+        """Who waits counts on it, and has no other one made."""
+        pool = Driver(fail_fast_after=1)
+        (working,) = pool.connect("a")
+        pool.acquire("a", "x")
+        pool.fail()
+        pool.acquire("a", "1")
+        pool.now += 1
+        pool.probe("a")
+        self.assertEqual((len(pool.opening), pool.core.queued), (1, 0))
+        connection = pool.succeed()
+        self.assertIs(pool.assigned["1"], connection)
+        pool.release(working)
+        self.assertEqual(pool.opening, [])
+
+
 class WarmTests(SynchronousTestCase):
     """Connections that are kept open."""
 

@@ -34,7 +34,9 @@ class OneLine(Driver):
     def trip(self, key: str) -> None:
         """An origin fails until it is left alone."""
         while not self.load(key)[0]:
-            self.acquire(key, f"tries {key}{self.now}", again=True)
+            waiter = f"tries {key}{self.now}"
+            self.acquire(key, waiter, again=True)
+            self.cancel(key, waiter)
             self.fail(next(each for each in self.opening if each.key == key))
             self.now += 0.001
 
@@ -217,12 +219,36 @@ class FailureTests(SynchronousTestCase):
         """It is made where nothing has failed, rather than waited where less is in use."""
         pool = OneLine(3, max_connections=9)
         pool.connect("a")
-        pool.acquire("a", "again", again=True)
+        pool.acquire("a", "x", again=True)
+        pool.cancel("a", "x")
         pool.fail()
         pool.connect("b", 2)
         pool.acquire("c", "1")
         pool.fail()
         self.assertEqual(pool.opening_for, ["b"])
+
+    def test_new_one_elsewhere(self) -> None:
+        """Who must have a new connection, and whose attempt has failed, has one opened elsewhere,
+        though others are there."""
+        pool = OneLine(2)
+        pool.load("b")
+        (b1,) = pool.connect("b")
+        pool.release(b1)
+        pool.acquire("a", "1", again=True)
+        pool.fail()
+        self.assertEqual((pool.refused, pool.opening_for), ({}, ["b"]))
+        self.assertIsNot(pool.succeed(), b1)
+        self.assertIn("1", pool.assigned)
+
+    def test_new_one_nowhere(self) -> None:
+        """It ends where every origin has failed when last asked, whatever connections there are."""
+        pool = OneLine(2)
+        pool.connect("b")
+        pool.acquire("a", "1", again=True)
+        pool.fail()
+        pool.fail()
+        self.assertEqual(pool.refusal("1"), Refusal.ATTEMPT_FAILED)
+        self.assertEqual(pool.opening, [])
 
     def test_all_fail(self) -> None:
         """Where every origin fails, a request is told so, in the name of the last one."""
@@ -276,6 +302,27 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(
             (pool.refusal("1"), pool.refusal("2")), (Refusal.ATTEMPT_FAILED, Refusal.FAILING)
         )
+
+    def test_probe_counted_on(self) -> None:
+        """The first of all counts on an attempt that nobody has asked for, and is no worse off for
+        it: whatever comes free before serves it, and when that fails it has its old turn."""
+        pool = OneLine(1)
+        (b1,) = pool.connect("b")
+        pool.acquire("a", "x")
+        pool.fail()
+        pool.cancel("a", "x")
+        pool.acquire("b", "1", "2")
+        pool.probe("a")
+        self.assertEqual((pool.opening_for, pool.core.queued), (["a"], 1))
+        pool.fail()
+        self.assertEqual((pool.refused, pool.core.queued), ({}, 2))
+        pool.release(b1)
+        self.assertEqual(pool.assigned, {"1": b1})
+        pool.probe("a")
+        pool.release(b1)
+        self.assertIs(pool.assigned["2"], b1)
+        pool.succeed()
+        self.assertEqual(pool.counts("a").idle, 1)
 
     def test_timeout_after_move(self) -> None:
         """A request that was moved waits no longer than others."""

@@ -328,7 +328,7 @@ class PoolMachine(RuleBasedStateMachine):
         for request in self.queued():
             assert self.now < request.since + self.limits.queue_timeout, "queued for too long"
 
-    @rule(act=st.sampled_from(("clear", "cool", "warm", "cancel")), key=keys, count=small)
+    @rule(act=st.sampled_from(("clear", "cool", "warm", "probe", "cancel")), key=keys, count=small)
     def seldom(self, act: str, key: str, count: int) -> None:
         """What is not among the daily business."""
         if act == "clear":
@@ -337,8 +337,19 @@ class PoolMachine(RuleBasedStateMachine):
             self.core.let_cool()
         elif act == "warm":
             self.core.keep_warm(key, count)
+        elif act == "probe":
+            self.probe(key)
         else:
             self.core.cancel(key, "nobody")
+
+    def probe(self, key: str) -> None:
+        """An origin is tried if it has failed, and nothing else will show whether it works."""
+        lane = self.lane(key)
+        untried = lane.error is not None and not lane.opening and not self.is_left_alone(key)
+        room = self.total < self.limits.max_connections and self.room_of(key) > 0
+        decisions = self.core.probe(key, self.now)
+        assert [type(each) for each in decisions] == [Open] * (untried and room)
+        self.perform(decisions)
 
     def clear(self) -> None:
         """All idle connections are to be closed."""

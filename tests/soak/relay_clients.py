@@ -35,11 +35,17 @@ class Clients:
         self._seed = seed
         self._serials: set[tuple[int, int]] = set()
         self._numbers = itertools.count(1)
+        self._links: set[_Link] = set()
 
     async def run(self, count: int, requests: int) -> None:
         """Have `count` clients make that many requests together."""
         share = requests // count
-        await asyncio.gather(*(self._run_one(next(self._numbers), share) for _ in range(count)))
+        clients = (self._run_one(next(self._numbers), share) for _ in range(count))
+        try:
+            await asyncio.wait_for(asyncio.gather(*clients), 10 * LIMIT)
+        except asyncio.TimeoutError:
+            waiting = [f"{link.expected[0]!r:.80}" for link in self._links if link.expected]
+            self.wrong.append(f"{len(self._links)} clients wait: {waiting[:5]}")
 
     def answered(self, request: Request, body: bytes) -> None:
         """This is the answer to a request, or should be."""
@@ -58,11 +64,9 @@ class Clients:
         while client.left:
             make = functools.partial(_Link, self)
             _, link = await asyncio.get_running_loop().create_unix_connection(make, self._path)
-            try:
-                ending = await asyncio.wait_for(client.talk(link), 3 * LIMIT)
-            except asyncio.TimeoutError:
-                self.wrong.append(f"client {index} waits for {link.expected[0]!r:.80}")
-                ending = "timed out"
+            self._links.add(link)
+            ending = await client.talk(link)
+            self._links.discard(link)
             self._close(link, ending)
 
     def _close(self, link: _Link, ending: str) -> None:

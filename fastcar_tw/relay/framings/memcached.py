@@ -35,24 +35,34 @@ MAX_LINE = 2048
 #: The first byte of the binary protocol.
 _BINARY = 0x80
 
+# Control characters can be part of keys, but versions differ about some.
+_TOKEN = rb"[^\x00-\x20\x7f]"
+_KEY = rb" +%b{1,250}" % _TOKEN
+_NUMBER = rb" +\d{1,20}"
+_TIME = rb" +-?\d{1,10}"
+_DATA = rb"%b +\d{1,10}%b +(\d{1,9})" % (_KEY, _TIME)
+_STATS = (
+    rb"items|slabs|sizes|settings|conns|extstore|reset|detail +(?:on|off|dump)"
+    rb"|cachedump +\d{1,9} +\d{1,9}"
+)
+
 #: A line that has one response.  Its group is how many bytes of data follow.
 _known = re.compile(
-    rb"(?:gets?(?:%(key)b)+"
-    rb"|(?:set|add|replace|append|prepend)%(store)b|cas%(store)b +\d{1,19}"
-    rb"|delete%(key)b|(?:incr|decr)%(key)b%(number)b|touch%(key)b%(time)b|gats?%(time)b(?:%(key)b)+"
-    rb"|m[adeg]%(key)b(?: +(?!q)%(token)b+)*|mn"
-    rb"|version|flush_all(?:%(time)b)?|(?:verbosity|cache_memlimit)%(number)b"
-    rb"|stats(?: +(?:%(stats)b))?) *\r?\n"
-    % {
-        # Control characters can be part of keys, but versions differ about some.
-        b"token": (token := rb"[^\x00-\x20\x7f]"),
-        b"key": (key := rb" +%b{1,250}" % token),
-        b"number": rb" +\d{1,20}",
-        b"time": (time := rb" +-?\d{1,10}"),
-        b"store": rb"%b +\d{1,10}%b +(\d{1,9})" % (key, time),
-        b"stats": rb"items|slabs|sizes|settings|conns|extstore|reset|detail +(?:on|off|dump)"
-        rb"|cachedump +\d{1,9} +\d{1,9}",
-    }
+    rb"(?:%b) *\r?\n"
+    % b"|".join(
+        [
+            rb"gets?(?:%b)+" % _KEY,
+            rb"(?:set|add|replace|append|prepend)%b" % _DATA,
+            rb"cas%b +\d{1,19}" % _DATA,
+            rb"delete%b" % _KEY,
+            rb"(?:incr|decr)%b%b" % (_KEY, _NUMBER),
+            rb"touch%b%b" % (_KEY, _TIME),
+            rb"gats?%b(?:%b)+" % (_TIME, _KEY),
+            rb"m[adeg]%b(?: +(?!q)%b+)*" % (_KEY, _TOKEN),
+            rb"mn|version|flush_all(?:%b)?|stats(?: +(?:%b))?" % (_TIME, _STATS),
+            rb"(?:verbosity|cache_memlimit)%b" % _NUMBER,
+        ]
+    )
 ).match
 _quit = re.compile(rb"quit *\r?\n").match
 
