@@ -134,18 +134,21 @@ class TunnelEnd:
     @ivar other: the other end.
     @ivar input_ended: nothing more will come from here.
     @ivar closing: nothing more is to be sent here.
+    @ivar broke_off: the connection was lost, and neither side had said that it would be.
+    @ivar received: bytes that have come from here.
     @ivar on_lost: is told when the connection has ended.
     """
 
     __slots__ = (
-        "_sent",
         "_tunnel",
         "_wire",
+        "broke_off",
         "closing",
         "input_ended",
         "is_lost",
         "on_lost",
         "other",
+        "received",
     )
 
     other: TunnelEnd
@@ -153,9 +156,10 @@ class TunnelEnd:
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
         self._wire: Wire | None = None
-        self._sent = 0
+        self.received = 0
         self.input_ended = False
         self.closing = False
+        self.broke_off = False
         self.is_lost = False
         self.on_lost: Callable[[Failure], None] | None = None
 
@@ -168,6 +172,7 @@ class TunnelEnd:
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
+        self.received += len(data)
         self.other.write(data)
         self._tunnel.moved()
 
@@ -186,8 +191,8 @@ class TunnelEnd:
         pass
 
     def connectionLost(self, reason: Failure) -> None:
-        self._sent = self.sent()
         self._wire = None
+        self.broke_off = not (self.input_ended or self.closing)
         self.is_lost = self.closing = True
         on_lost, self.on_lost = self.on_lost, None
         if on_lost is not None:
@@ -211,7 +216,7 @@ class TunnelEnd:
         """
         Bytes that the kernel has taken.
         """
-        return self._wire.bytes_sent if self._wire is not None else self._sent
+        return self._wire.bytes_sent if self._wire is not None else 0
 
     def waiting(self) -> int:
         """

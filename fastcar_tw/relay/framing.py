@@ -13,6 +13,7 @@ docs/relay.md has an example.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -59,7 +60,11 @@ class FrameError(ValueError):
     """
     What was received is no frame, or one that is too large.  The message says what was expected,
     without a byte of the frame itself.
+
+    @ivar ends: of the frames before it, as L{Framer.feed} has them.
     """
+
+    ends: Sequence[int] = ()
 
 
 class FrameSizeError(FrameError):
@@ -82,6 +87,7 @@ class Framer(Protocol):
 
         @return: for each frame that ends in C{data} the offset behind its last byte, ascending.
         @raise FrameError: what follows the last whole frame cannot be one; nothing more is fed.
+            Whole frames in C{data} are lost, unless it has their C{ends}.
         """
 
 
@@ -126,7 +132,11 @@ class SizedFramer:
             data = self._head + data
         end = self._missing
         ends = [end] if end else []
-        self._find(data, end, ends)
+        try:
+            self._find(data, end, ends)
+        except FrameError as error:
+            error.ends = [end - before for end in ends]
+            raise
         size = len(data)
         if ends:
             end = ends[-1]

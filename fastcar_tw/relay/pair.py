@@ -106,16 +106,15 @@ class PairClient(Stage):
             self.abort()
             return
         pair = Pair(relay, f"{self._visitor} with {connection.backend}", self._started, connection)
-        early = bytes(self._early)
-        version = relay.config.proxy_version
-        if version is not None:
-            early = encode(version, self._visitor.addresses(wire)) + early
         pair.start()
         connection.hand_over(pair.origin)
         relay.paired(pair, connection)
+        version = relay.config.proxy_version
+        if version is not None:
+            pair.origin.write(encode(version, self._visitor.addresses(wire)))
         self.pass_on(pair.client)
-        if early:
-            pair.client.dataReceived(early)
+        if self._early:
+            pair.client.dataReceived(bytes(self._early))
         if self._input_ended:
             pair.client.readConnectionLost()
         elif len(self._early) >= MAX_EARLY:
@@ -156,6 +155,8 @@ class Pair(Tunnel):
         """
         See L{Tunnel.lost}.
         """
+        if end.broke_off:
+            self._relay.broken_off(self, "client" if end is self.client else "backend")
         super().lost(end)
         if self.client.is_lost and self.origin.is_lost:
             self._relay.pair_ended(self)

@@ -71,7 +71,8 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         result = {backend: copy(traffic) for backend, traffic in self._traffic.items()}
         for backend, traffic in result.items():
             for connection in self._core.connections(backend):
-                _add(traffic, connection)
+                if not connection.own:
+                    _add(traffic, connection)
         return result
 
     # For the service.
@@ -115,6 +116,7 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         """
         It was one of those that are shared: another may be opened in its place.
         """
+        _add(self._traffic[connection.backend], connection)
         self._core.retired(connection, Retired.TAKEN)
         self._carry_out(self._core.closed(connection, self._now()))
 
@@ -134,7 +136,8 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         """
         See L{PoolShell.closed}.
         """
-        _add(self._traffic[connection.backend], connection)
+        if not connection.own:
+            _add(self._traffic[connection.backend], connection)
         super().closed(connection)
 
     # Ours.
@@ -142,14 +145,12 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
     def _rank(self, backend: Backend, avoided: bool, now: float) -> tuple[Any, ...]:
         left_alone, full, active = self._load(backend, now)
         failed = self._core.trouble(backend).error is not None
-        # Those handed over may have left the pool.
-        busy = active + self._traffic[backend].owned
+        # Of a pool that is shared, those handed over are no part.
+        busy = active if self._framing is None else active + self._traffic[backend].owned
         return left_alone, failed, avoided, full, busy, self._turns[backend]
 
 
 def _add(traffic: Traffic, connection: BackendConnection) -> None:
-    if connection.own:
-        return
     traffic.requests += connection.served
     traffic.responses += connection.responses
     traffic.sent += connection.sent()

@@ -5,8 +5,8 @@ complete until the responses are.
 Rules of this file.  A client's requests are answered in their order, so the next ones are sent only
 when all responses to those before have come.  A client that does not read its response keeps nobody
 from a connection: up to the size of the largest frame waits here; only who pipelines can have more
-than that under way.  What was sent is not sent again, and whatever goes wrong ends the client, which
-then knows what it has not got.
+than that under way.  What was sent is not sent again, and whatever goes wrong ends the client,
+which then knows what it has not got.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.deadlines import NEVER
+from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.relay.connection import BackendConnection
@@ -49,6 +50,7 @@ class PooledClient(Stage):
         "_beginning",
         "_closing",
         "_connection",
+        "_deaf",
         "_draining",
         "_framing",
         "_full",
@@ -88,6 +90,9 @@ class PooledClient(Stage):
         self._input_ended = False
         self._draining = False
         self._closing = False
+        # It has sent what is no request; what follows is read and dropped, since a connection that
+        # is closed before all was read takes the last responses with it.
+        self._deaf = False
 
     def __repr__(self) -> str:
         return f"<PooledClient {self._visitor}>"
@@ -106,7 +111,9 @@ class PooledClient(Stage):
         except FrameError as error:
             self._relay.gave_up(self._visitor, f"sent no valid request: {error}")
             # What came before it is answered.
-            self._end_input()
+            self._deaf = self._input_ended = True
+            if self._batch is None:
+                self._go_on()
             return
         if self._batch is None:
             self._go_on()
@@ -115,12 +122,15 @@ class PooledClient(Stage):
             self._wire.pauseProducing()
 
     def readConnectionLost(self) -> None:
-        if self._input_ended or self._wire is None:
+        wire = self._wire
+        if wire is None or (self._input_ended and not self._deaf):
             return
-        if hung_up(self._wire):
-            self._wire.abortConnection()
+        if hung_up(wire):
+            wire.abortConnection()
         else:
-            self._end_input()
+            self._input_ended, self._deaf = True, False
+            if self._batch is None:
+                self._go_on()
 
     def writeConnectionLost(self) -> None:
         pass
@@ -301,16 +311,6 @@ class PooledClient(Stage):
 
     # Ours.
 
-    def _end_input(self) -> None:
-        """
-        No more requests are taken: end when those that came are answered.
-        """
-        self._input_ended = True
-        if self._wire is not None:
-            self._wire.pauseProducing()
-        if self._batch is None:
-            self._go_on()
-
     def _go_on(self) -> None:
         """
         Nothing is due to the client: see what comes next.
@@ -368,8 +368,11 @@ class PooledClient(Stage):
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-        self._expect_reading()
         wire.unregisterProducer()
+        if self._deaf:
+            self.pass_on(Farewell(self._relay, b""))
+            return
+        self._expect_reading()
         wire.loseConnection()
 
     def _give_up(self, text: str, *, at_once: bool = False) -> None:

@@ -75,8 +75,8 @@ class Relay(Clients):
         """
         traffic = self.pool.traffic()
         for pair in self._pairs:
-            traffic[pair.backend].sent += pair.origin.sent()
-            traffic[pair.backend].received += pair.client.sent()
+            traffic[pair.backend].sent += pair.client.received
+            traffic[pair.backend].received += pair.origin.received
         return RelayStats(
             clients=len(self.clients),
             accepted=self._accepted,
@@ -111,7 +111,7 @@ class Relay(Clients):
         Neither it nor its connection is there any more.
         """
         self._pairs.discard(pair)
-        sent, received = pair.origin.sent(), pair.client.sent()
+        sent, received = pair.client.received, pair.origin.received
         self.pool.returned(pair.backend, sent, received)
         if self.config.verbose:
             self.log.info(
@@ -122,6 +122,12 @@ class Relay(Clients):
                 sent=sent,
                 received=received,
             )
+
+    def broken_off(self, pair: Pair, by: str) -> None:
+        """
+        One end of a pair was lost that had not ended its sending.
+        """
+        self.log.warn("{pair}: the {by} has broken it off", pair=pair.what, by=by)
 
     def gave_up(self, visitor: Visitor, text: str) -> None:
         """

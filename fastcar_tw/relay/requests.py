@@ -8,9 +8,10 @@ requests sent together, as it would without a relay in between.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from fastcar_tw.relay.framing import Framing, Use
+from fastcar_tw.relay.framing import FrameError, Framing, Use
 
 #: Requests that are sent together, and their bytes, at most; but any single one is sent.
 MAX_BATCH_REQUESTS = 128
@@ -63,20 +64,18 @@ class RequestQueue:
         """
         Take what has come.
 
-        @raise FrameError: it is no request; the client must not be heard any further.
+        @raise FrameError: it ends in what is no request; the client must not be heard any further.
         """
-        ends = None if self.last is not None else self._framer.feed(data)
-        if not ends:
+        if self.last is not None:
             self._keep(data)
             return
-        if self._part:
-            before = len(self._part)
-            data = bytes(self._part) + data
-            self._part.clear()
-            ends = [before + end for end in ends]
-        end = self._cut(data, ends) if self._session is None else self._judge(data, ends)
-        if end < len(data):
-            self._keep(data[end:])
+        try:
+            ends: Sequence[int] = self._framer.feed(data)
+        except FrameError as error:
+            # What came before it is served.
+            self._divide(data, error.ends)
+            raise
+        self._divide(data, ends)
 
     def next(self) -> Batch | None:
         """
@@ -100,13 +99,29 @@ class RequestQueue:
         self.size = 0
         return rest
 
+    def _divide(self, data: bytes, ends: Sequence[int]) -> None:
+        """
+        @param ends: of the requests in C{data}.
+        """
+        if not ends:
+            self._keep(data)
+            return
+        if self._part:
+            before = len(self._part)
+            data = bytes(self._part) + data
+            self._part.clear()
+            ends = [before + end for end in ends]
+        end = self._cut(data, ends) if self._session is None else self._judge(data, ends)
+        if end < len(data):
+            self._keep(data[end:])
+
     def _keep(self, data: bytes) -> None:
         if self.last is not Use.LAST:
             self._part += data
         if self.last is Use.OWN:
             self.size += len(data)
 
-    def _cut(self, data: bytes, ends: list[int]) -> int:
+    def _cut(self, data: bytes, ends: Sequence[int]) -> int:
         """
         Make batches of requests that have nothing to do with one another.
 
@@ -119,7 +134,7 @@ class RequestQueue:
             start = some[-1]
         return start
 
-    def _judge(self, data: bytes, ends: list[int]) -> int:
+    def _judge(self, data: bytes, ends: Sequence[int]) -> int:
         """
         Make batches of requests, each of which may do something to its connection.
 
@@ -129,7 +144,11 @@ class RequestQueue:
         assert session is not None
         begun = start = count = 0
         for end in ends:
-            use = session.use(data[start:end])
+            try:
+                use = session.use(data[start:end])
+            except FrameError:
+                self._add(data[begun:start], count, ends=False)
+                raise
             if use is Use.SHARED:
                 count += 1
                 if count == MAX_BATCH_REQUESTS:

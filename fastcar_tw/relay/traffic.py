@@ -21,8 +21,7 @@ class Traffic:
     @ivar requests: sent to it over shared connections so far.
     @ivar responses: received from it there.
     @ivar sent: bytes sent to it.
-    @ivar received: bytes received from it, over connections of their own only those that clients
-        have taken.
+    @ivar received: bytes received from it.
     """
 
     owned: int = 0

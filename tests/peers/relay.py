@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
 import shutil
@@ -43,8 +44,39 @@ def dial_port(port: int) -> Peer:
     return Peer(sock)
 
 
+class SharedBackend(RawOrigin):
+    """A backend that several tests use, one after the other, each with a script of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(_end_at_once)
+
+    def play(self, script: Callable[[Peer], None]) -> None:
+        """Run `script` for each connection from now on."""
+        self._script = script
+        self.accepted = 0
+
+    def end(self) -> None:
+        """End the connections, and raise what the script has raised."""
+        self._script = _end_at_once
+        sockets, self._sockets[:] = list(self._sockets), []
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        self.wait()
+        del self._threads[1:]
+        failures, self._failures[:] = list(self._failures), []
+        if failures:
+            raise failures[0]
+
+
+def _end_at_once(peer: Peer) -> None:
+    """A script for those who come when nobody expects them."""
+
+
+shared_backend = functools.cache(SharedBackend)
+
 #: Relays that are kept for other tests.
-MAX_SHARED = 4
+MAX_SHARED = 6
 
 
 class SharedRelays:
@@ -82,19 +114,16 @@ shared_relays = functools.cache(SharedRelays)
 class RelayTestCase(PeersTestCase):
     """A test with relays, which fails if one of them has logged a bug by its end."""
 
-    def shared_relay(self, *options: str) -> Relay:
+    def shared_relay(self, *options: str, backend: str | RawOrigin | None = None) -> Relay:
         """One that other tests use too; its backend has to outlive them."""
-        relay = shared_relays().get(options)
+        relay = shared_relays().get((*_named(backend), *options))
         relay.new_output()
         self.addCleanup(self._assert_no_bug, relay)
         return relay
 
     def start_relay(self, *options: str, backend: str | RawOrigin | None = None) -> Relay:
         """A relay; `backend` is an endpoint, or an origin of a script."""
-        if isinstance(backend, RawOrigin):
-            backend = f"tcp:{backend.authority}"
-        named = () if backend is None else ("--backend", backend)
-        relay = Relay(self.folder(), *named, *options)
+        relay = Relay(self.folder(), *_named(backend), *options)
         # Last added, first run.
         self.addCleanup(self._assert_no_bug, relay)
         self.addCleanup(relay.stop)
@@ -109,5 +138,14 @@ class RelayTestCase(PeersTestCase):
         return peer
 
     def backend(self, script: Callable[[Peer], None]) -> RawOrigin:
-        """A backend that runs `script` for each connection."""
-        return self.origin(script)
+        """The backend that all tests share; it runs `script` for each connection of this one's."""
+        backend = shared_backend()
+        backend.play(script)
+        self.addCleanup(backend.end)
+        return backend
+
+
+def _named(backend: str | RawOrigin | None) -> tuple[str, ...]:
+    if isinstance(backend, RawOrigin):
+        backend = f"tcp:{backend.authority}"
+    return () if backend is None else ("--backend", backend)

@@ -26,6 +26,8 @@ from tests.peers.proxy_protocol import (
 from tests.peers.relay import Relay, RelayTestCase, dial_port
 from tests.peers.sockets import Peer
 
+#: What haproxy is to add to version 2.
+EXTENSIONS = "proxy-v2-options crc32c,unique-id,authority"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 
 
@@ -65,6 +67,10 @@ class ProxyProtocolTestCase(RelayTestCase):
 class CodecTests(ProxyProtocolTestCase):
     """Our headers, and those of haproxy and nginx, with no relay between."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.found: queue.Queue[ProxyAddresses] = queue.Queue()
+
     def test_receivers_understand(self) -> None:
         """haproxy and nginx read the addresses that we write, of all kinds."""
         kinds = [
@@ -89,20 +95,29 @@ class CodecTests(ProxyProtocolTestCase):
                 peer = self.unix_peer(receiver.unix.partition(":")[2])
                 self.assertEqual(ask(peer, encode(version, ProxyAddresses())), NOTHING)
 
-    def test_senders_are_read(self) -> None:
-        """We read what they write, with extensions and a checksum as well."""
-        found: queue.Queue[ProxyAddresses] = queue.Queue()
-        origin = self.origin(lambda peer: found.put(_read(peer)))
-        options = [*SEND.values(), f"{SEND['v2']} proxy-v2-options crc32c,unique-id,authority"]
-        senders = [self.sending_haproxy(origin.authority, each) for each in options]
-        nginx = self.sending_nginx(origin.authority)
-        for port in (*(sender.port for sender in senders), nginx.port):
-            peer = self.peer(port)
-            peer.send(b"!")
-            self.assertEqual(_written(found.get(timeout=LIMIT)), ends(peer))
-        for sender in senders:
+    def reading_backend(self) -> str:
+        """The authority of a backend that reads a header from each connection."""
+        return self.backend(lambda peer: self.found.put(_read(peer))).authority
+
+    def assert_read(self, port: int) -> None:
+        """What comes through the sender at a port has a header with the right addresses."""
+        peer = self.peer(port)
+        expected = ends(peer)
+        peer.send(b"!")
+        self.assertEqual(_written(self.found.get(timeout=LIMIT)), expected)
+
+    def test_haproxy_is_read(self) -> None:
+        """We read what haproxy writes, with extensions and a checksum, and of UNIX clients."""
+        target = self.reading_backend()
+        for options in (*SEND.values(), f"{SEND['v2']} {EXTENSIONS}"):
+            sender = self.sending_haproxy(target, options)
+            self.assert_read(sender.port)
             self.unix_peer(sender.socket).send(b"!")
-            self.assertEqual(found.get(timeout=LIMIT), ProxyAddresses())
+            self.assertEqual(self.found.get(timeout=LIMIT), ProxyAddresses())
+
+    def test_nginx_is_read(self) -> None:
+        """We read what nginx writes."""
+        self.assert_read(self.sending_nginx(self.reading_backend()).port)
 
 
 #: Listeners for IPv6, and for IPv4 clients that a listener for both is to take for IPv6 ones.
@@ -147,7 +162,8 @@ class SendingTests(ProxyProtocolTestCase):
         pair = self.shared.pair
         options = ("--proxy-protocol", "v2", "--cert", pair.certificate, "--key", pair.key)
         relay = self.start_relay(*options, backend=receivers().nginx.tcp)
-        trust = ssl.create_default_context(cafile=self.shared.authority.file)
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        trust.load_verify_locations(self.shared.authority.file)
         sock = socket.create_connection(("127.0.0.1", relay.port), LIMIT)
         client = Peer(trust.wrap_socket(sock, server_hostname="127.0.0.1"))
         self.addCleanup(client.close)
@@ -241,8 +257,8 @@ class ReadingTests(ProxyProtocolTestCase):
             target = f"127.0.0.1:{relay.port}"
             sender = self.sending_haproxy(target, f"ssl verify none {options}")
             peer = self.peer(sender.port)
-            self.assert_told(peer, options)
             source, port, *_ = ends(peer).split()
+            self.assert_told(peer, options)
             relay.logs(f"{source}:{port}.*connected")
 
     def test_pooled(self) -> None:
@@ -276,13 +292,13 @@ class ReadingTests(ProxyProtocolTestCase):
         relay = self.passing_relay("v1", receivers().nginx.tcp)
         for header in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN what ever\r\n", LOCAL):
             client = self.client(relay)
-            self.assertEqual(ask(client, header), ends(client), header)
+            expected = ends(client)
+            self.assertEqual(ask(client, header), expected, header)
 
     def test_extensions(self) -> None:
         """Extensions of version 2 are skipped, and a checksum is found right."""
         relay = self.passing_relay("v1", receivers().nginx.tcp)
-        options = f"{SEND['v2']} proxy-v2-options crc32c,unique-id,authority"
-        sender = self.sending_haproxy(f"127.0.0.1:{relay.port}", options)
+        sender = self.sending_haproxy(f"127.0.0.1:{relay.port}", f"{SEND['v2']} {EXTENSIONS}")
         self.assert_told(self.peer(sender.port))
 
     def test_health_checks(self) -> None:

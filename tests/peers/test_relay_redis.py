@@ -160,22 +160,21 @@ class ProtectedTests(PHPTestCase):
     """A Redis that wants a password."""
 
     def test_password(self) -> None:
-        """A client that gives it is let in, others are not: also not after it, in a pool."""
+        """A client of a pool that gives it is let in, others are not: also not after it."""
         folder = self.folder()
         redis = Redis(folder)
         self.addCleanup(redis.stop)
         redis.control.ask("CONFIG", "SET", "requirepass", "secret")
-        for options in ((), ("--pool", "1", "--framing", "resp")):
-            relay = self.start_relay(*options, backend=redis.backend)
-            for _ in range(3):
-                known = RedisClient(self.client(relay))
-                self.assertEqual(known.ask("AUTH", "secret"), b"OK")
-                self.assertEqual(known.ask("SET", "a", "b"), b"OK")
-                stranger = self.client(relay, b"GET a\r\n")
-                self.assertTrue(stranger.read_through(b"\r\n").startswith(b"-NOAUTH "))
-                known.peer.close()
-                stranger.send(b"GET a\r\n")
-                self.assertTrue(stranger.read_through(b"\r\n").startswith(b"-NOAUTH "))
+        relay = self.start_relay("--pool", "1", "--framing", "resp", backend=redis.backend)
+        for _ in range(3):
+            known = RedisClient(self.client(relay))
+            self.assertEqual(known.ask("AUTH", "secret"), b"OK")
+            self.assertEqual(known.ask("SET", "a", "b"), b"OK")
+            stranger = self.client(relay, b"GET a\r\n")
+            self.assertTrue(stranger.read_through(b"\r\n").startswith(b"-NOAUTH "))
+            known.peer.close()
+            stranger.send(b"GET a\r\n")
+            self.assertTrue(stranger.read_through(b"\r\n").startswith(b"-NOAUTH "))
 
 
 def run_benchmark(place: str, *arguments: str) -> None:

@@ -107,13 +107,13 @@ class EOFFramer:
         @raise FrameSizeError: one of them, or the one that has not ended yet, is too large.
         """
         start = -self._before
-        for end in ends:
-            if end - start > self._max_frame:
-                raise FrameSizeError(self._max_frame)
-            start = end
         # What has not ended yet has at least one more byte.
-        if size - start >= self._max_frame:
-            raise FrameSizeError(self._max_frame)
+        for number, end in enumerate([*ends, size + 1]):
+            if end - start > self._max_frame:
+                error = FrameSizeError(self._max_frame)
+                error.ends = ends[:number]
+                raise error
+            start = end
 
 
 def _unescape(text: str) -> bytes:

@@ -95,25 +95,29 @@ class LineFramer:
             # A string was all that the frame needed.
             ends.append(at)
             begin = at
-        while at < size:
-            if not pending and (match := self._short(data, at)) is not None:
-                at = match.end()
-            else:
-                end = find(b"\n", at) + 1
-                if not end:
-                    break
-                if pending:
-                    length, more = others[data[at:end]]
-                    pending += more - 1
+        try:
+            while at < size:
+                if not pending and (match := self._short(data, at)) is not None:
+                    at = match.end()
                 else:
-                    length, pending = first[data[at:end]]
-                at = end + length
-            if not pending:
-                if at > size or at - begin > max_frame:
-                    break
-                ends.append(at - before)
-                begin = at
-        self._keep(data, at, begin, pending)
+                    end = find(b"\n", at) + 1
+                    if not end:
+                        break
+                    if pending:
+                        length, more = others[data[at:end]]
+                        pending += more - 1
+                    else:
+                        length, pending = first[data[at:end]]
+                    at = end + length
+                if not pending:
+                    if at > size or at - begin > max_frame:
+                        break
+                    ends.append(at - before)
+                    begin = at
+            self._keep(data, at, begin, pending)
+        except FrameError as error:
+            error.ends = ends
+            raise
         return ends
 
     def _keep(self, data: bytes, at: int, begin: int, pending: int) -> None:

@@ -35,36 +35,40 @@ MAX_LINE = 2048
 #: The first byte of the binary protocol.
 _BINARY = 0x80
 
+# Bounds keep a single line from taking long.
+_SPACE = rb" {1,9}"
 # Control characters can be part of keys, but versions differ about some.
 _TOKEN = rb"[^\x00-\x20\x7f]"
-_KEY = rb" +%b{1,250}" % _TOKEN
-_NUMBER = rb" +\d{1,20}"
-_TIME = rb" +-?\d{1,10}"
-_DATA = rb"%b +\d{1,10}%b +(\d{1,9})" % (_KEY, _TIME)
+_KEY = rb"%b%b{1,250}" % (_SPACE, _TOKEN)
+_KEYS = rb"(?:%b){1,2000}" % _KEY
+_NUMBER = rb"%b\d{1,20}" % _SPACE
+_TIME = rb"%b-?\d{1,10}" % _SPACE
+_DATA = rb"%b%b\d{1,10}%b%b(\d{1,9})" % (_KEY, _SPACE, _TIME, _SPACE)
+_FLAGS = rb"(?:%b(?!q)%b{1,250}){0,20}" % (_SPACE, _TOKEN)
 _STATS = (
-    rb"items|slabs|sizes|settings|conns|extstore|reset|detail +(?:on|off|dump)"
-    rb"|cachedump +\d{1,9} +\d{1,9}"
+    rb"items|slabs|sizes|settings|conns|extstore|reset|detail (?:on|off|dump)"
+    rb"|cachedump \d{1,9} \d{1,9}"
 )
 
 #: A line that has one response.  Its group is how many bytes of data follow.
 _known = re.compile(
-    rb"(?:%b) *\r?\n"
+    rb"(?:%b) {0,9}\r?\n"
     % b"|".join(
         [
-            rb"gets?(?:%b)+" % _KEY,
+            rb"gets?%b" % _KEYS,
             rb"(?:set|add|replace|append|prepend)%b" % _DATA,
-            rb"cas%b +\d{1,19}" % _DATA,
+            rb"cas%b%b\d{1,19}" % (_DATA, _SPACE),
             rb"delete%b" % _KEY,
             rb"(?:incr|decr)%b%b" % (_KEY, _NUMBER),
             rb"touch%b%b" % (_KEY, _TIME),
-            rb"gats?%b(?:%b)+" % (_TIME, _KEY),
-            rb"m[adeg]%b(?: +(?!q)%b+)*" % (_KEY, _TOKEN),
-            rb"mn|version|flush_all(?:%b)?|stats(?: +(?:%b))?" % (_TIME, _STATS),
+            rb"gats?%b%b" % (_TIME, _KEYS),
+            rb"m[adeg]%b%b" % (_KEY, _FLAGS),
+            rb"mn|version|flush_all(?:%b)?|stats(?: (?:%b))?" % (_TIME, _STATS),
             rb"(?:verbosity|cache_memlimit)%b" % _NUMBER,
         ]
     )
 ).match
-_quit = re.compile(rb"quit *\r?\n").match
+_quit = re.compile(rb"quit {0,9}\r?\n").match
 
 _ITEMS = rb"(?:VALUE|VA|STAT|ITEM|PREFIX) "
 #: Whole responses of the usual kinds, found in a third of the time it takes otherwise.
@@ -171,9 +175,12 @@ class _RequestFramer:
             data = bytes(part) + data
             part.clear()
         ends: list[int] = []
-        at = self._find(data, ends)
-        size = len(data)
-        self._missing = max(0, at - size)
+        try:
+            at = self._find(data, ends)
+        except FrameError as error:
+            error.ends = [end - before for end in ends]
+            raise
+        self._missing = max(0, at - len(data))
         part += data[at:]
         return [end - before for end in ends] if before else ends
 

@@ -200,6 +200,9 @@ class _RESPSession:
             raise FrameError("expected the name of a command without NUL")
         if name in _HTTP:
             raise FrameError("expected a command of Redis, not HTTP")
+        if name == b"SELECT" and arguments[1:] == [b"0"]:
+            # So it is already; some libraries always ask for it.
+            return Use.SHARED
         if name in _OWN or (name in _OWN_WITH and _OWN_WITH[name] in map(_word, arguments)):
             return Use.OWN
         if name == b"QUIT":

@@ -1,0 +1,453 @@
+"""The pool of connections to backends that all do the same."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.relay.connection import BackendConnection
+from fastcar_tw.relay.traffic import Traffic
+from fastcar_tw.upstream.backends import Backend
+
+from .support import End, MemoryBackend, MemoryRelay, RelayTestCase, logged
+
+#: What pins a connection to its client, and what takes it out of the pool.
+MULTI = b"*1\r\n$5\r\nMULTI\r\n"
+SUBSCRIBE = b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n"
+PING = b"*1\r\n$4\r\nPING\r\n"
+PONG = b"+PONG\r\n"
+
+
+class PoolTestCase(RelayTestCase):
+    """Has a relay with two backends and no client yet."""
+
+    def setUp(self) -> None:
+        self.begin()
+
+    def begin(self, **options: Any) -> None:
+        """Begin anew, in pair mode unless something else is said."""
+        self.relay = MemoryRelay(**{"backends": 2, "pool": None, **options})
+        self.addCleanup(self.relay.close)
+
+    @property
+    def one(self) -> MemoryBackend:
+        """The first backend."""
+        return self.relay.backends[0]
+
+    @property
+    def two(self) -> MemoryBackend:
+        """The second."""
+        return self.relay.backends[1]
+
+    def come(self, count: int = 1) -> list[End]:
+        """So many clients connect, one after another."""
+        clients = []
+        for _ in range(count):
+            clients.append(self.relay.client())
+            self.relay.reactor.settle()
+        return clients
+
+    def attempts(self) -> list[int]:
+        """How often each backend was tried."""
+        return [len(each.attempts) for each in self.relay.backends]
+
+    def open(self) -> list[int]:
+        """How many connections each has."""
+        return [len(each.open) for each in self.relay.backends]
+
+
+class ChooseTests(PoolTestCase):
+    """Whom to ask for a connection."""
+
+    def test_fewest(self) -> None:
+        """The backend with the fewest clients."""
+        clients = self.come(6)
+        self.assertEqual(self.open(), [3, 3])
+        for client in clients[1::2]:  # of the second backend
+            client.close()
+        self.assertEqual(self.open(), [3, 0])
+        self.come(2)
+        self.assertEqual(self.open(), [3, 2])
+
+    def test_fewest_while_connecting(self) -> None:
+        """One that is on its way is a client as much as one that is there."""
+        self.two.refusing = True
+        self.come(3)
+        self.assertEqual(self.open(), [3, 0])
+        self.two.refusing = self.two.accepting = False
+        self.relay.elapse(2.0)
+        self.two.attempts[-1].accept()
+        self.one.accepting = False
+        before = self.attempts()
+        for _ in range(5):
+            self.relay.client()
+        after = self.attempts()
+        self.assertEqual([now - then for now, then in zip(after, before, strict=True)], [1, 4])
+
+    def test_turns(self) -> None:
+        """Equals take turns, also when each client has left before the next one comes."""
+        for _ in range(4):
+            (client,) = self.come()
+            client.close()
+        self.assertEqual(self.attempts(), [2, 2])
+
+    def test_one(self) -> None:
+        """The only backend is the choice whatever is wrong with it."""
+        self.begin(backends=1, fail_fast_after=1)
+        self.one.refusing = True
+        self.come(2)
+        self.assertEqual(self.relay.pool.choose(), self.one.backend)
+        self.assertEqual(self.attempts(), [1])
+
+    def test_rather_not(self) -> None:
+        """Not the one that has just failed, unless it is the only one, or the other one fails to
+        be reached."""
+        pool = self.relay.pool
+        one, two = self.one.backend, self.two.backend
+        for _ in range(4):
+            self.assertEqual(pool.choose(but=one), two)
+        self.assertEqual(pool.choose(), one)
+        self.two.refusing = True
+        while not self.two.attempts:
+            self.come()
+        self.assertEqual(pool.choose(but=one), one)
+        self.begin(backends=1)
+        self.assertEqual(self.relay.pool.choose(but=one), one)
+
+    def test_full(self) -> None:
+        """One with room before one that has none."""
+        self.begin(pool=2)
+        clients = self.come(4)
+        for client in clients:
+            client.send(b"ask\n")
+        for connection in self.two.open:
+            connection.send(b"told\n")
+        for client in clients[:3:2]:
+            self.assertEqual(client.received, b"")
+        self.assertEqual([self.relay.pool.choose() for _ in range(3)], [self.two.backend] * 3)
+
+    def test_own_count(self) -> None:
+        """Clients with a connection of their own count, though it is out of the pool."""
+        self.begin(pool=2, framing="resp")
+        clients = self.come(4)
+        for client in clients:
+            client.send(SUBSCRIBE)
+        self.assertEqual(self.open(), [2, 2])
+        for client in clients[1::2]:
+            client.close()
+        self.assertEqual(self.open(), [2, 0])
+        for client in self.come(2):
+            client.send(SUBSCRIBE)
+        self.assertEqual(self.open(), [2, 2])
+
+
+class FailingTests(PoolTestCase):
+    """Backends that cannot be reached."""
+
+    def failing(self, **options: Any) -> list[End]:
+        """The first backend is not there, and somebody has found that out."""
+        self.begin(**options)
+        self.one.refusing = True
+        clients = self.come()
+        if "pool" in options:
+            clients[0].send(b"find out\n")
+            self.two.connections[0].take()
+            self.two.connections[0].send(b"found out\n")
+        self.assertEqual(self.attempts(), [1, 1])
+        return clients
+
+    def test_skipped(self) -> None:
+        """While another works nobody is sent to it, from the first failure on, and nobody fails."""
+        self.failing()
+        clients = self.come(5)
+        self.assertEqual((self.attempts(), self.open()), ([1, 6], [0, 6]))
+        self.assertFalse(any(each.closed for each in clients))
+
+    def test_tried_again(self) -> None:
+        """The pool itself finds out when it can be reached again, and clients are sent there."""
+        self.failing()
+        self.relay.elapse(1.25)
+        self.assertEqual(self.attempts(), [2, 1])
+        self.one.refusing = False
+        self.relay.elapse(1.25)
+        self.assertEqual(self.attempts(), [3, 1])
+        self.assertEqual(self.one.open, [])  # nobody wanted it
+        self.come()
+        self.assertEqual(self.open(), [1, 1])
+
+    def test_intervals(self) -> None:
+        """It is tried every second until it is left alone, then less and less often."""
+        self.failing(fail_fast_after=3)
+        times = []
+        for at in range(60):
+            before = self.attempts()[0]
+            self.relay.elapse(1.0)
+            if self.attempts()[0] > before:
+                times.append(at)
+        gaps = [late - early for early, late in pairwise(times)]
+        self.assertEqual(gaps[0], 1)
+        self.assertEqual(sorted(gaps), gaps)
+        self.assertGreaterEqual(gaps[-1], 11)
+        self.assertEqual(self.attempts()[1], 1)
+
+    def test_pooled(self) -> None:
+        """Of shared connections, too, and the one that shows it serves whoever comes."""
+        self.failing(pool=1)
+        (client,) = self.come()
+        client.send(b"ask\n")
+        self.assertEqual(self.attempts(), [1, 1])
+        self.one.refusing = False
+        self.relay.elapse(1.25)
+        self.assertEqual(self.open(), [1, 1])
+        (other,) = self.come()
+        other.send(b"ask too\n")
+        self.assertEqual(
+            [each.received for each in self.relay.connections], [b"ask\n", b"ask too\n"]
+        )
+
+    def test_all(self) -> None:
+        """When all have failed clients are sent to the one that is not left alone, or whose turn
+        it is; each tries all of them."""
+        self.one.refusing = self.two.refusing = True
+        (client,) = self.come()
+        self.assertTrue(client.aborted)
+        self.assertEqual(self.attempts(), [1, 1])
+        (client,) = self.come()
+        self.assertTrue(client.aborted)
+        self.assertEqual(sum(self.attempts()), 3)
+        self.one.refusing = False
+        clients = self.come(2)
+        self.assertTrue(all(each.backend == self.one.backend for each in self.relay.connections))
+        self.assertFalse(clients[-1].closed)
+
+    def test_error(self) -> None:
+        """Why a backend cannot be reached is told until it can."""
+        self.failing()
+        error = self.relay.pool.last_error(self.one.backend)
+        assert isinstance(error, GatewayError)
+        self.assertEqual(error.text, f"{self.one.backend}: connection refused")
+        self.one.refusing = False
+        self.relay.elapse(1.25)
+        self.assertIsNone(self.relay.pool.last_error(self.one.backend))
+
+
+class OwnTests(PoolTestCase):
+    """Connections that belong to one client."""
+
+    def traffic(self, backend: int = 0) -> Traffic:
+        """The numbers of a backend."""
+        return self.relay.backends[backend].traffic
+
+    def test_handed_over(self) -> None:
+        """They are counted while they are there, and how many there were."""
+        self.begin(backends=1)
+        first, second = self.come(2)
+        self.assertEqual((self.traffic().owned, self.traffic().served), (2, 2))
+        first.close()
+        self.assertEqual((self.traffic().owned, self.traffic().served), (1, 2))
+        self.one.open[0].reset()
+        self.assertTrue(second.closed)
+        self.assertEqual((self.traffic().owned, self.traffic().served), (0, 2))
+
+    def test_in_the_pool(self) -> None:
+        """Where none is shared they are the pool's until they are closed."""
+        self.begin(backends=1)
+        (client,) = self.come()
+        self.assertEqual((self.one.counts.active, self.one.counts.idle), (1, 0))
+        client.close()
+        self.assertEqual((self.one.counts.active, self.one.counts.leaving), (0, 0))
+
+    def test_taken_out(self) -> None:
+        """Out of a pool of shared ones they leave room for others."""
+        self.begin(backends=1, pool=1, framing="resp")
+        pinned, other = self.come(2)
+        pinned.send(SUBSCRIBE)
+        self.assertEqual((self.one.counts.active, self.traffic().owned), (0, 1))
+        other.send(PING)
+        self.assertEqual((len(self.one.open), self.one.counts.active), (2, 1))
+        self.exchange_on(other, self.one.open[1])
+        pinned.close()
+        self.assertEqual((len(self.one.open), self.traffic().owned), (1, 0))
+        self.assertEqual(self.one.counts.idle, 1)
+
+    def exchange_on(self, client: End, connection: End) -> None:
+        """A request of this client has come here: answer it."""
+        self.assertEqual(connection.take(), PING)
+        connection.send(PONG)
+        self.assertEqual(client.take(), PONG)
+
+    def test_waiting_for_room(self) -> None:
+        """Who waits for a connection gets one as soon as another is taken out."""
+        self.begin(backends=1, pool=1, framing="resp")
+        pinned, other = self.come(2)
+        pinned.send(MULTI)
+        self.one.open[0].take()
+        self.one.open[0].send(b"+OK\r\n")
+        other.send(PING)
+        self.assertEqual(len(self.one.open), 1)
+        pinned.send(SUBSCRIBE)
+        self.assertEqual(len(self.one.open), 2)
+        self.exchange_on(other, self.one.open[1])
+
+
+class TrafficTests(PoolTestCase):
+    """What has passed, in numbers."""
+
+    def numbers(self, backend: int = 0) -> tuple[int, int, int, int]:
+        """Requests, responses, bytes sent and bytes received."""
+        traffic = self.relay.backends[backend].traffic
+        return traffic.requests, traffic.responses, traffic.sent, traffic.received
+
+    def test_pair(self) -> None:
+        """Bytes of a pair are counted while it is there, and stay counted; there are no requests
+        in it."""
+        self.begin(backends=1)
+        (client,) = self.come()
+        client.send(b"question")
+        self.assertEqual(self.numbers(), (0, 0, 8, 0))
+        self.connection.send(b"an answer")
+        self.assertEqual(self.numbers(), (0, 0, 8, 9))
+        client.close()
+        self.assertEqual(self.numbers(), (0, 0, 8, 9))
+        (client,) = self.come()
+        client.send(b"more")
+        self.assertEqual(self.numbers(), (0, 0, 12, 9))
+
+    def test_pair_untaken(self) -> None:
+        """Bytes count when they have been taken, not when they are written."""
+        self.begin(backends=1)
+        client = self.relay.client(capacity=4096)
+        self.relay.reactor.settle()
+        client.pause()
+        self.connection.send(bytes(1 << 20))
+        self.assertLess(self.numbers()[3], 1 << 18)
+        client.resume()
+        self.assertEqual(self.numbers()[3], 1 << 20)
+        client.pause()
+        self.connection.send(bytes(1 << 20))
+        client.close()
+        self.assertLess(self.numbers()[3], 5 << 18)
+
+    def test_early(self) -> None:
+        """What came before there was a connection is counted as well."""
+        self.begin(backends=1)
+        self.one.accepting = False
+        (client,) = self.come()
+        client.send(b"early")
+        self.assertEqual(self.numbers(), (0, 0, 0, 0))
+        self.one.attempts[0].accept()
+        self.assertEqual(self.numbers(), (0, 0, 5, 0))
+
+    def test_by_backend(self) -> None:
+        """Each backend has its own numbers."""
+        clients = self.come(2)
+        for client, size in zip(clients, (3, 5), strict=True):
+            client.send(bytes(size))
+        self.assertEqual((self.numbers(0), self.numbers(1)), ((0, 0, 3, 0), (0, 0, 5, 0)))
+
+    def test_pooled(self) -> None:
+        """Requests and responses over shared connections are counted, and stay counted."""
+        self.begin(backends=1)
+        self.begin(backends=1, pool=1)
+        (client,) = self.come()
+        client.send(b"one\ntwo\nth")
+        self.assertEqual(self.numbers(), (2, 0, 8, 0))
+        self.connection.send(b"1\n2")
+        self.assertEqual(self.numbers(), (2, 1, 8, 3))
+        self.connection.send(b"\n")
+        self.assertEqual(self.numbers(), (2, 2, 8, 4))
+        self.connection.close()
+        self.assertEqual(self.numbers(), (2, 2, 8, 4))
+        client.send(b"ree\n")
+        self.assertEqual(self.numbers(), (3, 2, 14, 4))
+
+    def test_tls(self) -> None:
+        """What TLS adds is not counted: the numbers are of what backends are sent and send."""
+        for pool in (None, 1):
+            self.begin(backends=1, pool=pool, tls=True)
+            (client,) = self.come()
+            client.send(b"question\n")
+            self.connection.send(b"answer\n")
+            self.assertEqual(client.take(), b"answer\n")
+            self.assertEqual(self.numbers()[2:], (9, 7))
+            client.close()
+            self.assertEqual(self.numbers()[2:], (9, 7))
+
+    def test_pinned(self) -> None:
+        """What a client has sent and got over shared connections before it has its own is counted
+        once."""
+        self.begin(backends=1, pool=1, framing="resp")
+        (client,) = self.come()
+        client.send(MULTI)
+        self.connection.send(b"+OK\r\n")
+        before = self.numbers()
+        self.assertEqual(before, (1, 1, len(MULTI), 5))
+        client.send(SUBSCRIBE)
+        sent = len(MULTI) + len(SUBSCRIBE)
+        self.assertEqual(self.numbers(), (1, 1, sent, 5))
+        self.connection.send(b"-ERR\r\n")
+        self.assertEqual(self.numbers(), (1, 1, sent, 11))
+        client.close()
+        self.assertEqual(self.numbers(), (1, 1, sent, 11))
+
+    def test_pinned_elsewhere(self) -> None:
+        """So is it when that was another connection."""
+        self.begin(backends=1, pool=1, framing="resp")
+        client, other = self.come(2)
+        client.send(PING)
+        self.connection.send(PONG)
+        other.send(PING)
+        client.send(SUBSCRIBE)
+        self.connection.send(PONG)
+        self.assertEqual(self.one.traffic.owned, 1)
+        self.assertEqual(self.numbers(), (2, 2, 2 * len(PING) + len(SUBSCRIBE), 2 * len(PONG)))
+
+
+class UnaskedTests(PoolTestCase):
+    """What nobody has asked for."""
+
+    def test_unasked(self) -> None:
+        """A shared connection that is sent something while it is idle is closed, which is told with
+        the backend's name."""
+        self.begin(backends=1, pool=1)
+        self.come()[0].send(b"ask\n")
+        self.connection.send(b"told\n")
+        lines = logged(lambda: self.connection.send(b"more\n"))
+        self.assertEqual(
+            lines,
+            [f"{self.one.backend}: sent something unasked; the connection is closed"],
+        )
+        self.assertTrue(self.connection.aborted)
+
+
+class Waiting:
+    """
+    Wants a connection of its own.
+
+    @ivar got: what it was given.
+    """
+
+    def __init__(self) -> None:
+        self.got: list[BackendConnection | GatewayError] = []
+        self.connected = self.got.append
+        self.connect_failed = self.got.append
+
+    def is_repeatable(self) -> bool:
+        """It does not matter."""
+        return False
+
+
+class NewConnectionTests(PoolTestCase):
+    """What is opened."""
+
+    def test_backend(self) -> None:
+        """A connection knows whom it leads to, and says so."""
+        waiting = Waiting()
+        key: Backend = self.one.backend
+        self.relay.pool.acquire(key, waiting)
+        self.relay.reactor.settle()
+        [connection] = waiting.got
+        assert isinstance(connection, BackendConnection)
+        self.assertEqual(connection.backend, key)
+        self.assertIn(str(key), repr(connection))
