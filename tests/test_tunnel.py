@@ -98,6 +98,35 @@ class TunnelTests(SynchronousTestCase):
         self.tunnel.origin.dataReceived(b"back")
         self.assertEqual((self.origin.written, self.client.written), (b"there", b"back"))
 
+    def test_received(self) -> None:
+        """Each end counts what has come from it, and still knows when its connection has ended."""
+        self.assertEqual((self.tunnel.client.received, self.tunnel.origin.received), (0, 0))
+        self.tunnel.client.dataReceived(b"there")
+        self.tunnel.client.dataReceived(b"!")
+        self.tunnel.origin.dataReceived(b"back")
+        for end in (self.tunnel.client, self.tunnel.origin):
+            end.connectionLost(GONE)
+        self.assertEqual((self.tunnel.client.received, self.tunnel.origin.received), (6, 4))
+
+    def test_broke_off(self) -> None:
+        """An end has broken off if it is lost though neither side has said that it would be."""
+        for name, other in (("client", "origin"), ("origin", "client")):
+            self.setUp()
+            end = getattr(self.tunnel, name)
+            self.assertFalse(end.broke_off)
+            end.connectionLost(GONE)
+            self.assertTrue(end.broke_off)
+            # That one was ended for its sake.
+            end = getattr(self.tunnel, other)
+            end.connectionLost(GONE)
+            self.assertFalse(end.broke_off)
+            for act in ("readConnectionLost", "close", "abort"):
+                self.setUp()
+                end = getattr(self.tunnel, name)
+                getattr(end, act)()
+                end.connectionLost(GONE)
+                self.assertFalse(end.broke_off)
+
     def test_deadline(self) -> None:
         """Each byte that arrives moves the deadline."""
         self.assertEqual(self.tunnel.deadline, 60)

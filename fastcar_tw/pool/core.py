@@ -630,7 +630,11 @@ class PoolCore(Generic[K, C, W]):
         breaker = lane.breaker
         if breaker.allows(now):
             return
-        hopeless = list(lane.fresh_queued.values())
+        hopeless: list[Place[K, C, W]] = []
+        for place in list(lane.fresh_queued.values()):
+            self._leave_line(lane, place.waiter)
+            if not self._send_on(place.waiter, lane, now, decisions):
+                hopeless.append(place)
         if lane.queued and not lane.working and not self._move_away(lane, now, decisions):
             hopeless += lane.queued.values()
         for place in hopeless:

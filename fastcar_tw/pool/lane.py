@@ -107,6 +107,7 @@ class Lane(Generic[K, C, W]):
     @ivar owned: those of them that are for one waiter only, by waiter.
     @ivar error: why the last attempt failed, if it did.
     @ivar listed: its place in the pool's list of lanes that want to open, if it has one.
+    @ivar last_promised: the number of the last request that counted on an attempt.
     @ivar wanting: how many connections it would open if only the pool's limit allowed.
     @ivar warm: how many connections to keep open.
     @ivar warm_from: when one may be opened to keep it; seconds.
@@ -118,6 +119,7 @@ class Lane(Generic[K, C, W]):
         "fresh_queued",
         "idle",
         "key",
+        "last_promised",
         "leaving",
         "line",
         "listed",
@@ -144,6 +146,7 @@ class Lane(Generic[K, C, W]):
         self.fresh_queued: OrderedDict[W, Place[K, C, W]] = OrderedDict()
         self.error: object = None
         self.listed: int | None = None
+        self.last_promised = 0
         self.wanting = 0
         self.breaker = breaker
         self.warm = 0

@@ -48,13 +48,18 @@ class OneLineCore(PoolCore[K, C, W]):
         return min(lines, key=lambda place: place.number, default=None)
 
     def _has_next(self, lane: Lane[K, C, W]) -> bool:
-        first = list(islice(self._unpromised(), 1))
-        self._bring(first, lane)
-        # One that was put back may have come before those promised meanwhile.
-        promised = [*islice(lane.line.values(), lane.promised), *first]
-        for place in sorted(promised, key=lambda each: each.number, reverse=True):
-            lane.line.move_to_end(place.waiter, last=False)
-        return bool(lane.queued)
+        first = next(self._unpromised(), None)
+        if first is None:
+            return False
+        self._bring([first], lane)
+        if first.number < lane.last_promised:
+            # One that was put back may have come before those promised meanwhile.
+            promised = [*islice(lane.line.values(), lane.promised), first]
+            for place in sorted(promised, key=lambda each: each.number, reverse=True):
+                lane.line.move_to_end(place.waiter, last=False)
+        else:
+            lane.last_promised = first.number
+        return True
 
     def _draw(self, lane: Lane[K, C, W], now: float) -> None:
         cap = self.limits.max_connections_per_origin
@@ -101,16 +106,22 @@ class OneLineCore(PoolCore[K, C, W]):
         """
         Let those who are first of all that are not promised a connection stand in this lane.
         """
+        strangers = [place for place in first if place.lane is not lane]
+        if not strangers:
+            return  # its own are in order
+        in_order = not lane.queued
+        for place in strangers:
+            waiter, left = place.waiter, place.lane
+            del left.line[waiter], left.queued[waiter]
+            self._limit_wanting(left)
+            place.lane = lane
+            lane.line[waiter] = lane.queued[waiter] = place
+        if in_order:
+            return
         promised = list(islice(lane.line, lane.promised))
         for place in reversed(first):
-            waiter, left = place.waiter, place.lane
-            if left is not lane:
-                del left.line[waiter], left.queued[waiter]
-                self._limit_wanting(left)
-                place.lane = lane
-                lane.line[waiter] = lane.queued[waiter] = place
-            lane.line.move_to_end(waiter, last=False)
-            lane.queued.move_to_end(waiter, last=False)
+            lane.line.move_to_end(place.waiter, last=False)
+            lane.queued.move_to_end(place.waiter, last=False)
         for waiter in reversed(promised):
             lane.line.move_to_end(waiter, last=False)
 

@@ -155,7 +155,8 @@ class Pair(Tunnel):
         """
         See L{Tunnel.lost}.
         """
-        if end.broke_off:
+        # Where the other had ended, it is not always meant: TLS may just not have been closed.
+        if end.broke_off and not end.other.input_ended:
             self._relay.broken_off(self, "client" if end is self.client else "backend")
         super().lost(end)
         if self.client.is_lost and self.origin.is_lost:

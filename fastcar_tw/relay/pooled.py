@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 64 * 1024
 #: How often requests go to another connection of which nothing has left.
 MAX_MOVES = 2
+#: Bytes of a response, if it has so many, by which it is seen whether it tells of an error.
+MAX_BEGINNING = 64
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -406,9 +408,11 @@ class PooledClient(Stage):
     def _note_beginning(self, data: bytes, ends: list[int]) -> None:
         if ends:
             self._beginning = data[ends[-1] :]
-        elif not self._beginning:
-            self._beginning = data
+        elif len(self._beginning) < MAX_BEGINNING:
+            self._beginning += data
 
     def _ended_badly(self, data: bytes, ends: list[int]) -> bool:
-        beginning = data[ends[-2] :] if len(ends) > 1 else self._beginning or data
+        beginning = data[ends[-2] :] if len(ends) > 1 else self._beginning
+        if len(ends) == 1 and len(beginning) < MAX_BEGINNING:
+            beginning += data
         return self._framing.is_error(beginning)

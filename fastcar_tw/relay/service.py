@@ -89,6 +89,8 @@ class RelayService(DownstreamService):
             if config.pool is None
             else f"up to {config.pool} connections each for all clients",
         )
+        for origin in config.insecure_origins:
+            self.log.warn("certificates of {origin} are NOT verified", origin=origin)
         self.prewarm(dict.fromkeys(config.backends, config.pool_min) if config.pool_min else {})
 
     def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:

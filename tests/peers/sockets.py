@@ -180,8 +180,9 @@ class RawOrigin:
             self.accepted += 1
             self._sockets.append(sock)
             thread = threading.Thread(target=self._run, args=(sock,), daemon=True)
-            self._threads.append(thread)
             thread.start()
+            # Who waits for all of them joins only what has been started.
+            self._threads.append(thread)
 
     def _run(self, sock: socket.socket) -> None:
         try:

@@ -427,12 +427,20 @@ class EndTests(PairTestCase):
 class ResetLogTests(PairTestCase):
     """What is told of connections that were broken off."""
 
-    def test_backend(self) -> None:
-        """A backend that breaks off is told of, with the client it has concerned."""
-        backend = self.relay.backends[0].backend
-        [line] = logged(self.connection.reset)
-        self.assertIn(VISITOR, line)
-        self.assertIn(str(backend), line)
+    def test_told(self) -> None:
+        """Who has broken a pair off is told, once, with both names."""
+        for name in ("client", "backend"):
+            self.begin()
+            end = self.client if name == "client" else self.connection
+            pair = f"{VISITOR} with {self.relay.backends[0].backend}"
+            self.assertEqual(logged(end.reset), [f"{pair}: the {name} has broken it off"])
+
+    def test_behind_the_end(self) -> None:
+        """Behind an end of input nothing was broken off, nor where the relay itself does that."""
+        self.connection.end()
+        self.assertEqual(logged(self.connection.reset), [])
+        self.begin()
+        self.assertEqual(logged(self.relay.close), [])
 
     def test_quiet(self) -> None:
         """What ends as it should is not told of, nor is a client that goes."""

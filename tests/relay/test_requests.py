@@ -114,10 +114,19 @@ class BatchTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """What is no request is refused; what came before it can be sent."""
-        queue = lines(8)
-        queue.feed(b"before\n")
-        self.assertRaises(FrameSizeError, queue.feed, b"123456789")
-        self.assertEqual(everything(queue), [Batch(b"before\n", 1)])
+        for pieces in (
+            [b"before\n", b"123456789"],
+            [b"before\n123456789"],
+            [b"bef", b"ore\n123456789"],
+            [b"before\n1234", b"56789"],
+            [b"bef", b"ore\n123456789\nbehind\n"],
+        ):
+            queue = lines(8)
+            for piece in pieces[:-1]:
+                queue.feed(piece)
+            self.assertRaises(FrameSizeError, queue.feed, pieces[-1])
+            self.assertEqual(everything(queue), [Batch(b"before\n", 1)])
+            self.assertEqual(queue.size, 0)
 
 
 class UseTests(SynchronousTestCase):
@@ -202,12 +211,14 @@ class UseTests(SynchronousTestCase):
         self.assertEqual(queue.rest(), b"")
 
     def test_refused(self) -> None:
-        """What the session refuses is refused; what came before it in other reads can be sent."""
-        queue = signs()
-        queue.feed(b"+\na\n")
-        self.assertRaises(FrameError, queue.feed, b"?\nb\n")
-        self.assertEqual(everything(queue), [Batch(b"+\na\n", 2, holds=True)])
-        self.assertIsNone(queue.last)
+        """What the session refuses is refused; what came before it can be sent."""
+        for pieces in ([b"a\n+\nb\n", b"?\nc\n"], [b"a\n+\nb\n?\nc\n"], [b"a\n+\nb", b"\n?\nc\n"]):
+            queue = signs()
+            for piece in pieces[:-1]:
+                queue.feed(piece)
+            self.assertRaises(FrameError, queue.feed, pieces[-1])
+            self.assertEqual(everything(queue), [Batch(b"a\n+\nb\n", 3, holds=True)])
+            self.assertIsNone(queue.last)
 
 
 class PropertyTests(SynchronousTestCase):

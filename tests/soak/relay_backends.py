@@ -20,7 +20,7 @@ ANSWER, BEFORE, WITHIN, AFTER, SILENT, EXTRA = range(6)
 #: How many have another fate than the first, and which.
 _MISFORTUNE = 0.05
 _FATES = (BEFORE, WITHIN, AFTER, SILENT, EXTRA)
-_FATE_WEIGHTS = (30, 50, 40, 1, 400)
+_FATE_WEIGHTS = (60, 100, 80, 1, 800)
 #: Bytes that are surely read together with what is behind them.
 _SMALL = 10_000
 _READ = 1 << 16
@@ -62,14 +62,19 @@ class Backends:
         """Connections that are open."""
         return sum(len(each.open) for each in self._all)
 
+    @property
+    def doomed(self) -> int:
+        """Those of them that will come to a bad end."""
+        return sum(connection.is_doomed for each in self._all for connection in each.open)
+
     async def listen(self) -> None:
         """Begin."""
         for each in self._all:
             await each.listen()
 
     async def trouble(self) -> None:
-        """Close them and have them listen again, one at a time, until all is to be calm."""
-        while not self.calm:
+        """Close them and have them listen again, one at a time, until this is cancelled."""
+        while True:
             # Each may be avoided for a second; one at least is there.
             await asyncio.sleep(1.2 + self._rng.expovariate(5))
             self.restarts += 1
@@ -109,8 +114,10 @@ class _Backend:
         self._stop_listening()
         if rng.random() < 0.5:
             self._abort()
-        await asyncio.sleep(rng.random() * 0.3)
-        await self.listen()
+        try:
+            await asyncio.sleep(rng.random() * 0.3)
+        finally:
+            await self.listen()
 
     def close(self) -> None:
         self._stop_listening()
@@ -182,7 +189,10 @@ def _reusing_socket(port: int) -> socket.socket:
 
 
 class _Connection:
-    """One connection: requests and their answers, until something happens."""
+    """One connection: requests and their answers, until something happens.
+
+    `is_doomed`: something will.
+    """
 
     def __init__(
         self, backends: Backends, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -190,6 +200,7 @@ class _Connection:
         self._backends = backends
         self._reader = reader
         self._writer = writer
+        self.is_doomed = False
         self._socket: socket.socket = writer.get_extra_info("socket")
         self._rng = backends.accept()
         self._number = backends.accepted
@@ -200,12 +211,14 @@ class _Connection:
     async def serve(self) -> None:
         """Answer requests until the connection is to end."""
         if not self._backends.calm and self._rng.random() < 0.02:
+            self.is_doomed = True
             await self._reset_later("before anything was read")
             return
         try:
             while (request := await self._read()) is not None:
                 fate = self._draw_fate(request)
                 if fate != ANSWER:
+                    self.is_doomed = True
                     await self._misbehave(fate, request)
                     return
                 await self._send(self._frame(request))

@@ -84,9 +84,9 @@ class RelaySoakTests(RelayTestCase):
         trouble = asyncio.create_task(backends.trouble())
         await clients.run(CLIENTS, REQUESTS)
         backends.calm = True
-        await trouble
-        # What was about to happen has happened.
-        await becomes(lambda: backends.connections, 0)
+        trouble.cancel()
+        await asyncio.wait([trouble])
+        await becomes(lambda: backends.doomed, 0)
 
     async def _drive_calm(self, clients: Clients, backends: Backends) -> None:
         """Nothing is lost while nothing happens."""

@@ -114,7 +114,11 @@ class LineFramer:
                         break
                     ends.append(at - before)
                     begin = at
-            self._keep(data, at, begin, pending)
+            if begin == size:
+                self._part = b""
+                self._at = self._begin = self._pending = 0
+            else:
+                self._keep(data, at, begin, pending)
         except FrameError as error:
             error.ends = ends
             raise
