@@ -2,13 +2,15 @@
 #
 #   make run   SOCKET=/tmp/fastcar.sock ARGS="--verbose"   start the proxy in the foreground
 #   make run-fastcgi  PORT=8080 ARGS="--verbose"   serve examples/fastcgi with php-fpm
+#   make run-relay  RELAY_SOCKET=/tmp/fastcar-redis.sock   serve examples/relay with redis-server
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
 #   make compare URL=https://example.com/ ARGS="--requests 50"   what PHP gains; or ARGS="--rtt 20"
-#   make soak | bench ARGS="--quick" | bench-fastcgi | memory | lint | clean
+#   make soak | bench ARGS="--quick" | bench-fastcgi | bench-relay | memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
 PORT ?= 8080
+RELAY_SOCKET ?= /tmp/fastcar-redis.sock
 TESTS ?= tests
 URL ?=
 ARGS ?=
@@ -20,7 +22,7 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run run-fastcgi test soak lint compare bench bench-fastcgi memory clean
+.PHONY: help run run-fastcgi run-relay test soak lint compare bench bench-fastcgi bench-relay memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -38,6 +40,13 @@ run-fastcgi: $(VENV)/.run
 	@echo "fastcar starts on http://127.0.0.1:$(PORT)/ with examples/fastcgi and php-fpm."
 	@echo
 	@TWISTD=$(BIN)/twistd PORT='$(PORT)' exec examples/fastcgi/run $(ARGS)
+
+run-relay: $(VENV)/.run
+	@echo
+	@echo "fastcar starts on $(RELAY_SOCKET) with a Redis of its own. Try it from another terminal:"
+	@echo "  php examples/relay/counter.php '$(RELAY_SOCKET)'"
+	@echo
+	@TWISTD=$(BIN)/twistd SOCKET='$(RELAY_SOCKET)' exec examples/relay/run $(ARGS)
 
 test: $(VENV)/.test
 	$(BIN)/python -m twisted.trial $(ARGS) $(TESTS)
@@ -59,6 +68,9 @@ bench: $(VENV)/.bench
 
 bench-fastcgi: $(VENV)/.run
 	$(BIN)/python -m bench.fastcgi $(ARGS)
+
+bench-relay: $(VENV)/.run
+	$(BIN)/python -m bench.relay $(ARGS)
 
 memory: $(VENV)/.bench
 	$(BIN)/python -m bench.memory $(ARGS)

@@ -20,4 +20,5 @@ How a run is made, module by module::
     arguments      types of command line arguments
     memory, transfer   memory of idle clients and of slow bulk transfers
     fastcgi        the same for HTTP in front of php-fpm: ``python -m bench.fastcgi``
+    relay          the same for TCP in front of TCP backends: ``python -m bench.relay``
 """

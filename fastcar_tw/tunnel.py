@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.deadlines import NEVER
-from fastcar_tw.wire import Wire, hung_up
+from fastcar_tw.wire import Wire, hung_up, read_in_bulk
 
 
 class TunnelKeeper(Protocol):
@@ -170,6 +170,8 @@ class TunnelEnd:
         transport.protocol = self
         self._wire = transport
         transport.registerProducer(self, True)
+        if self.other._wire is not None:
+            read_in_bulk(transport, self.other._wire)
 
     def dataReceived(self, data: bytes) -> None:
         self.received += len(data)

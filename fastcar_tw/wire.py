@@ -72,6 +72,16 @@ def send_now(wire: Wire) -> None:
         now()
 
 
+def read_in_bulk(one: Wire, other: Wire) -> None:
+    """
+    Let two wires be read in larger pieces whose bytes go to each other; see
+    L{fastcar_tw.transport.eager.EagerConnection}.  Not if there is TLS on one of them, which keeps
+    buffers as large as what it was given.
+    """
+    if hasattr(one, "bulk") and hasattr(other, "bulk"):
+        one.bulk = other.bulk = True
+
+
 def input_ended(wire: Wire) -> bool:
     """
     Whether the peer has said that it will send no more, though that may not have been told yet.

@@ -23,6 +23,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from fastcar_tw.config import Config, default_ca_dir
 from fastcar_tw.fastcgi.options import FastCGIOptions
 from fastcar_tw.options import Options
+from fastcar_tw.relay.options import RelayOptions
 from tests.peers.case import PeersTestCase
 from tests.peers.clients import require_php_curl
 from tests.peers.processes import LIMIT
@@ -122,6 +123,8 @@ class CommandTests(SynchronousTestCase):
             # Not parsed as a whole: the root is that of an application.
             used = {word.partition("=")[0] for word in arguments[4:] if word.startswith("--")}
             self.assertEqual(used - names(FastCGIOptions()), set())
+        elif arguments[:4] == ["-n", "--pidfile=", "fastcar", "relay"]:
+            RelayOptions().parse(arguments[4:])
         elif arguments[:3] == ["-n", "--pidfile=", "fastcar"]:
             Options().parse(arguments[3:])
         else:
@@ -149,7 +152,8 @@ class CommandTests(SynchronousTestCase):
 
     def test_options_in_the_text(self) -> None:
         """An option named in the text is one of fastcar's or twistd's."""
-        known = names(Options()) | names(FastCGIOptions()) | names(ServerOptions())
+        known = names(Options()) | names(FastCGIOptions()) | names(RelayOptions())
+        known |= names(ServerOptions())
         known |= {"--syslog", "--pidfile", "--uid", "--gid", "--umask"}  # of twistd on POSIX
         for text in (README, OPERATING):
             self.assertEqual(set(re.findall(r"`(--[a-z-]+)", text)) - known, set())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet import error
 from twisted.python.failure import Failure
@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.deadlines import NEVER
 from fastcar_tw.tunnel import Tunnel
+from fastcar_tw.wire import read_in_bulk
 
 GONE = Failure(error.ConnectionLost())
 
@@ -126,6 +127,19 @@ class TunnelTests(SynchronousTestCase):
                 getattr(end, act)()
                 end.connectionLost(GONE)
                 self.assertFalse(end.broke_off)
+
+    def test_bulk(self) -> None:
+        """Both wires are read in large pieces, unless one of them cannot be: there is TLS on it."""
+        self.assertIs(self.client.bulk, True)
+        self.assertIs(self.origin.bulk, True)
+
+        class Wire:
+            bulk = False
+
+        one: Any = Wire()
+        read_in_bulk(one, cast(Any, object()))
+        read_in_bulk(cast(Any, object()), one)
+        self.assertFalse(one.bulk)
 
     def test_deadline(self) -> None:
         """Each byte that arrives moves the deadline."""

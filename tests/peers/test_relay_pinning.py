@@ -196,6 +196,28 @@ class TransactionTests(PinningTestCase):
         first.peer.close()
         self.assertEqual(self.join().ask("GET", "a"), b"in 0")
 
+    def test_own_connection_follows(self) -> None:
+        """A client that needs its connection for good has the one on which it watches."""
+        first, second = self.join(), self.join()
+        first.ask("WATCH", "a")
+        self.assertEqual(first.ask("SELECT", 1), b"OK")
+        self.assertEqual(second.ask("SET", "a", "changed"), b"OK")
+        first.ask("MULTI")
+        first.ask("SET", "b", "lost")
+        self.assertIsNone(first.ask("EXEC"))
+
+    def test_subscribed_inside(self) -> None:
+        """A subscription that begins in a transaction is not one of others."""
+        first, second = self.join(), self.join()
+        first.ask("MULTI")
+        self.assertEqual(first.ask("SUBSCRIBE", "news"), b"QUEUED")
+        first.send("EXEC")
+        self.assertEqual(second.ask("PUBLISH", "other", "x"), 0)
+        first.peer.read_through(b"news\r\n:1\r\n")
+        self.assertEqual(second.ask("PUBLISH", "news", "word"), 1)
+        first.peer.read_through(b"word\r\n")
+        self.assert_untouched()
+
 
 class TwoConnectionsTests(PinningTestCase):
     """Where there are two connections, one that is taken leaves the other."""

@@ -11,7 +11,7 @@ from queue import Queue
 
 from tests.peers.memcached import shared_memcached
 from tests.peers.processes import LIMIT, Process
-from tests.peers.redis import Redis, RedisClient, command, shared_redis
+from tests.peers.redis import Redis, RedisClient, Reply, command, shared_redis
 from tests.peers.relay import Relay, RelayTestCase
 from tests.peers.sockets import Peer, RawOrigin
 from tests.peers.test_relay_memcached import php_with_memcached
@@ -146,6 +146,35 @@ class RealFailuresTests(RelayTestCase):
             self.assertEqual(client.ask("INCR", "a"), number)
             redis.control.ask(*kill)
         self.assertEqual(redis.accepted(), 10)
+
+    def test_killed_at_any_time(self) -> None:
+        """A command whose connection ends is carried out once or not at all; answers are right."""
+        redis = shared_redis()
+        redis.reset()
+        relay = self.shared_relay("--pool", "2", "--framing", "resp", backend=redis.backend)
+        counts: list[Reply] = []
+        lost: list[int] = []
+
+        def visit(number: int) -> None:
+            peer = relay.dial()
+            try:
+                for _ in range(40):
+                    counts.append(RedisClient(peer).ask("INCR", "a"))
+            except (EOFError, ConnectionError):
+                lost.append(number)
+            finally:
+                peer.close()
+
+        with ThreadPoolExecutor(8) as threads:
+            visits = [threads.submit(visit, number) for number in range(100)]
+            for each in visits:
+                each.result()
+                redis.control.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        self.assertEqual(len(set(map(str, counts))), len(counts))
+        total = redis.control.ask("GET", "a")
+        assert isinstance(total, bytes)
+        self.assertLessEqual(len(counts), int(total))
+        self.assertLessEqual(int(total), len(counts) + len(lost))
 
     def test_ended_and_begun(self) -> None:
         """A Redis that is there again is used again, by the clients that have stayed."""

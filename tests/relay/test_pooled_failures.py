@@ -101,6 +101,19 @@ class RequestTests(RelayTestCase):
         self.assertEqual(client.unsent, b"")
         self.assertTrue(client.output_ended)
 
+    def test_much_in_one_piece(self) -> None:
+        """So it is if many came together with what is none."""
+        self.start(framing=SIGNS)
+        self.client.send(b"a\n")
+        self.client.send(b"b" * 59_999 + b"\n")
+        self.client.send(b"b" * 29_999 + b"\n?\n")
+        self.client.send(b"x" * 1_000_000)
+        self.assertEqual(self.client.unsent, b"")
+        while count := self.connection.take().count(b"\n"):
+            self.connection.send(b"A\n" * count)
+        self.assertEqual(self.client.take(), b"A\n" * 3)
+        self.assertTrue(self.client.output_ended)
+
     def test_leaves(self) -> None:
         """If it leaves while it is owed something, that is as ever."""
         for leave in (End.close, End.reset, End.end):
@@ -345,6 +358,19 @@ class UnsentTests(RelayTestCase):
         connection.close()
         self.assertTrue(self.client.closed)
         self.assertEqual(len(backend.attempts), 1)
+
+    def test_waits(self) -> None:
+        """Meanwhile no backend owes a response."""
+        self.start(response_timeout=4.0, connect_timeout=30.0)
+        backend = self.relay.backends[0]
+        backend.accepting = False
+        self.client.send(b"a\n")
+        backend.attempts[0].accept(gone=True)
+        self.relay.elapse(20.0)
+        connection = backend.attempts[1].accept()
+        self.assertEqual(connection.take(), b"a\n")
+        connection.send(b"A\n")
+        self.assertEqual(self.client.take(), b"A\n")
 
     def test_leaves(self) -> None:
         """Whoever leaves then leaves nothing behind."""

@@ -116,6 +116,44 @@ class SlowClientTests(RelayTestCase):
         self.client.resume()
         self.assertEqual(self.client.take(), responses)
 
+    def test_stops_reading(self) -> None:
+        """One that has taken a little and then nothing any more is closed as well."""
+        self.begin(client_timeout=8.0)
+        self.client.send(b"a\nb\nc\n")
+        self.connection.send((b"x" * (MAX_FRAME - 1) + b"\n") * 3)
+        self.relay.elapse(5.0)
+        self.client.read(20_000)
+        self.relay.elapse(10.0)
+        self.assertFalse(self.client.closed)
+        self.relay.elapse(8.0)
+        self.assertTrue(self.client.aborted)
+
+    def test_reads_again(self) -> None:
+        """When it reads again, it is the backend that is waited for."""
+        self.begin(client_timeout=8.0, response_timeout=40.0)
+        self.client.send(b"a\n")
+        self.connection.send(b"x" * 200_000)
+        self.relay.elapse(7.0)
+        self.client.resume()
+        self.relay.elapse(39.0)
+        self.assertFalse(self.client.closed)
+        self.relay.elapse(3.0)
+        self.assertTrue(self.client.closed)
+        self.assertTrue(self.connection.aborted)
+
+    def test_little(self) -> None:
+        """So it is if it leaves so little that more could be sent; in the end it is given up."""
+        self.begin(client_timeout=8.0, response_timeout=40.0)
+        self.client.send(b"a\n")
+        self.connection.send(b"x" * 40_000)
+        self.assertGreater(self.client.transport.buffered, 0)
+        self.assertEqual(logged(lambda: self.relay.elapse(39.0)), [])
+        lines = logged(lambda: self.relay.elapse(2 * 8.0 + 4.0))
+        silent = "unix:/run/backend-0.sock is silent and owes a response"
+        self.assertEqual(lines[0], f"{VISITOR}: {silent}; closed")
+        self.assertTrue(self.client.closed)
+        self.assertTrue(self.connection.aborted)
+
     def test_closing(self) -> None:
         """One that is to be closed gets what it is owed first, if it takes that in time."""
         for takes in (True, False):
@@ -181,6 +219,20 @@ class BusyClientTests(RelayTestCase):
         self.assertEqual(count, 1000)
         self.assertFalse(client.paused)
         self.assertEqual(client.take(), b"A\n" + b"B\n" * 1000)
+
+    def test_small_requests(self) -> None:
+        """No more is read because a few of them have been answered."""
+        client = self.relay.client(capacity=CAPACITY)
+        asked = b"123456789\n" * 100_000
+        client.send(asked)
+        answered = 0
+        for _ in range(100):
+            requests = self.connection.take()
+            self.connection.send(b"\n" * requests.count(b"\n"))
+            answered += len(requests)
+            waiting = len(asked) - len(client.unsent) - answered
+            self.assertLess(waiting, 128 * 1024 + 2 * CAPACITY)
+        self.assertTrue(client.paused)
 
     def test_large_request(self) -> None:
         """A single request may be as large as C{--max-frame}."""

@@ -319,6 +319,7 @@ class StopTests(RelayTestCase):
         self.assertEqual(self.relay.pool.stats().total.waiting, 0)
 
     def abort(self) -> None:
-        """Break off all clients."""
+        """Break off all clients, which wait for nothing from then on."""
         self.relay.relay.abort()
+        self.assertEqual(self.relay.pool.stats().total.waiting, 0)
         self.relay.reactor.settle()

@@ -164,8 +164,12 @@ class TransactionTests(RelayTestCase):
     def test_unsent(self) -> None:
         """A request within is not moved to another connection, even if nothing of it has left."""
         self.exchange(b"+\n", b"OK\n")
+        self.client.unsent = b"a\n"
+        self.client.carry()
         self.connection.vanish()
-        self.client.send(b"a\n")
+        lines = logged(self.relay.reactor.settle)
+        what = "unix:/run/backend-0.sock closed the connection before its response"
+        self.assertEqual(lines, [f"{VISITOR}: {what}; closed"])
         self.assertTrue(self.client.closed)
         self.assertEqual(len(self.relay.connections), 1)
 
@@ -362,6 +366,17 @@ class LastTests(RelayTestCase):
         self.assertTrue(self.client.ended)
         self.assertEqual(self.connection.take(), b"")
         self.assertEqual(self.relay.backends[0].counts.idle, 1)
+
+    def test_once(self) -> None:
+        """They are told so once, though the relay stops before they have taken it."""
+        client = self.relay.client(capacity=8192)
+        client.pause()
+        client.send(b"a\n.\n")
+        self.connection.send(b"x" * 40_000 + b"\n")
+        self.assertGreater(client.transport.buffered, 0)
+        self.relay.drain()
+        client.resume()
+        self.assertEqual(client.take()[40_000:], b"\nbye\n")
 
     def test_in_transaction(self) -> None:
         """A connection that is not as it was before is closed."""

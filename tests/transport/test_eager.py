@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.testing import MemoryReactor
-from fastcar_tw.transport.eager import MAX_LATE, EagerTCPServer, EagerUNIXServer
+from fastcar_tw.transport.eager import BULK_READ, MAX_LATE, EagerTCPServer, EagerUNIXServer
 
 from .harness import (
     HalfCloseRecorder,
@@ -181,6 +181,27 @@ class WriteTests(EagerTestCase):
         self.assertEqual(self.transport.bytes_sent, 1)
 
 
+class FakeSocket:
+    """A socket from which comes what a test says.
+
+    @ivar amount: bytes that come next.
+    @ivar asked: how many were asked for.
+    """
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self.amount = 0
+        self.asked: list[int] = []
+
+    def recv(self, size: int) -> bytes:
+        """Give them."""
+        self.asked.append(size)
+        return b"x" * min(size, self.amount)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 class ReadTests(EagerTestCase):
     """C{doRead}."""
 
@@ -192,6 +213,27 @@ class ReadTests(EagerTestCase):
         self.assertEqual(self.protocol.received, b"hel")
         self.transport.doRead()
         self.assertEqual(self.protocol.received, b"hello")
+
+    def test_bulk(self) -> None:
+        """Who may read in bulk reads more at once while much comes, and as usual before and after:
+        no more bytes at a time than others can be given."""
+        self.transport.bulk = True
+        usual = self.transport.bufferSize
+        skt: Any = FakeSocket(self.transport.socket)
+        self.transport.socket = skt
+        for size in (100, usual, BULK_READ, 9000, 100, 100):
+            skt.amount = size
+            self.transport.doRead()
+        self.assertEqual(skt.asked, [usual, usual, BULK_READ, BULK_READ, BULK_READ, usual])
+
+    def test_no_bulk(self) -> None:
+        """Others read as usual, whatever comes."""
+        skt: Any = FakeSocket(self.transport.socket)
+        self.transport.socket = skt
+        skt.amount = self.transport.bufferSize
+        for _ in range(3):
+            self.transport.doRead()
+        self.assertEqual(set(skt.asked), {self.transport.bufferSize})
 
     def test_nothing_there(self) -> None:
         """A wake-up without data is no end of the connection."""
