@@ -23,7 +23,7 @@ from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.relay.connection import BackendConnection
 from fastcar_tw.relay.framing import FrameError, Framing, Use
-from fastcar_tw.relay.pair import PairClient
+from fastcar_tw.relay.pair import MAX_EARLY, PairClient
 from fastcar_tw.relay.requests import Batch, RequestQueue
 from fastcar_tw.relay.visitor import Visitor
 from fastcar_tw.upstream.backends import Backend
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fastcar_tw.relay.relay import Relay
 
 #: Bytes of whole requests that wait, above which a client is not read.
-MAX_WAITING = 64 * 1024
+MAX_WAITING = MAX_EARLY
 #: How often requests go to another connection of which nothing has left.
 MAX_MOVES = 2
 #: Bytes of a response, if it has so many, by which it is seen whether it tells of an error.
@@ -47,6 +47,7 @@ class PooledClient(Stage):
     """
 
     __slots__ = (
+        "_answered",
         "_backend",
         "_batch",
         "_beginning",
@@ -64,6 +65,7 @@ class PooledClient(Stage):
         "_relay",
         "_requests",
         "_sent",
+        "_since",
         "_visitor",
     )
 
@@ -71,6 +73,8 @@ class PooledClient(Stage):
         super().__init__(relay, relay.keepalive_deadline())
         self._relay = relay
         self._visitor = visitor
+        self._since = relay.now()
+        self._answered = 0
         self._framing = framing
         self._requests = RequestQueue(framing)
         # What was sent, or is to be sent as soon as there is a connection, which was asked for with
@@ -149,7 +153,7 @@ class PooledClient(Stage):
             connection.abort()
         elif self._backend is not None:
             self._relay.pool.cancel(self._backend, self)
-        self._relay.unwatch(self)
+        self._end()
 
     # Back-pressure: the client reads more slowly than it is answered.
 
@@ -206,10 +210,9 @@ class PooledClient(Stage):
         assert batch is not None
         if batch.ends:
             self._note_beginning(data, ends)
-        if wire is None:
-            return
-        wire.write(data)
-        if not self._full:
+        if wire is not None:
+            wire.write(data)
+        if not self._full or wire is None:
             self.deadline = self._relay.response_deadline()
         elif wire.unsent > self._relay.config.max_frame and self._connection is not None:
             self._pausing = True
@@ -223,11 +226,9 @@ class PooledClient(Stage):
         assert batch is not None and connection is not None
         self._batch = None
         self._resume_connection()
-        self._holding = batch.holds and wire is not None
-        if batch.holds and wire is None:
-            self._connection = None
-            connection.abort()
-        elif not batch.holds:
+        self._answered += batch.number
+        self._holding = batch.holds
+        if not batch.holds:
             self._connection = None
             if batch.ends and self._ended_badly(data, ends):
                 connection.abort()
@@ -235,7 +236,7 @@ class PooledClient(Stage):
                 # Whoever is next has its requests sent before this response is passed on.
                 connection.give_back()
         if wire is None:
-            self._relay.unwatch(self)
+            self._end()
             return
         wire.write(data)
         self._go_on()
@@ -257,7 +258,7 @@ class PooledClient(Stage):
         connection, self._connection = self._connection, None
         self._pausing = False
         if self._wire is None:
-            self._relay.unwatch(self)
+            self._end()
         elif unsent and not self._holding and self._moves < MAX_MOVES and connection is not None:
             self._moves += 1
             pool = self._relay.pool
@@ -309,7 +310,7 @@ class PooledClient(Stage):
             wire.unregisterProducer()
             wire.abortConnection()
         elif connection is not None:
-            self._relay.unwatch(self)
+            self._end()
 
     # Ours.
 
@@ -357,8 +358,6 @@ class PooledClient(Stage):
         """
         held, self._connection = self._connection, None
         wire.unregisterProducer()
-        if self._paused and not self._input_ended:
-            wire.resumeProducing()
         rest = self._requests.rest()
         self.pass_on(PairClient(self._relay, self._visitor, rest, self._input_ended, held))
 
@@ -392,6 +391,13 @@ class PooledClient(Stage):
             return
         self._input_ended = True
         self._close(wire)
+
+    def _end(self) -> None:
+        """
+        Neither the client nor anything of it is there any more.
+        """
+        self._relay.unwatch(self)
+        self._relay.left(self._visitor, self._since, self._answered)
 
     def _expect_reading(self) -> None:
         if self._wire is not None:

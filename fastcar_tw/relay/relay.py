@@ -123,6 +123,21 @@ class Relay(Clients):
                 received=received,
             )
 
+    def left(self, visitor: Visitor, since: float, requests: int) -> None:
+        """
+        A client has gone that shared connections.
+
+        @param since: when it came.
+        @param requests: how many of its requests were answered.
+        """
+        if self.config.verbose:
+            self.log.info(
+                "{visitor}: left after {elapsed:.3f} s, {requests} requests answered",
+                visitor=str(visitor),
+                elapsed=self.now() - since,
+                requests=requests,
+            )
+
     def broken_off(self, pair: Pair, by: str) -> None:
         """
         One end of a pair was lost that had not ended its sending.

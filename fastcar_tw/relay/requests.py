@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fastcar_tw.relay.framing import FrameError, Framing, Use
 
-#: Requests that are sent together, and their bytes, at most; but any single one is sent.
+#: Requests that are sent together at most, and bytes up to which they are joined.
 MAX_BATCH_REQUESTS = 128
 MAX_BATCH_BYTES = 64 * 1024
 

@@ -63,7 +63,6 @@ class SharedBackend(RawOrigin):
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         self.wait()
-        del self._threads[1:]
         failures, self._failures[:] = list(self._failures), []
         if failures:
             raise failures[0]

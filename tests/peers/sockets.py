@@ -156,6 +156,7 @@ class RawOrigin:
         self.refusals: queue.Queue[str] = queue.Queue()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port: int = self._listener.getsockname()[1]
+        self._starting = threading.Lock()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -180,9 +181,10 @@ class RawOrigin:
             self.accepted += 1
             self._sockets.append(sock)
             thread = threading.Thread(target=self._run, args=(sock,), daemon=True)
-            thread.start()
-            # Who waits for all of them joins only what has been started.
-            self._threads.append(thread)
+            # Who waits for all of them finds none that has not been started.
+            with self._starting:
+                self._threads.append(thread)
+                thread.start()
 
     def _run(self, sock: socket.socket) -> None:
         try:
@@ -207,7 +209,9 @@ class RawOrigin:
 
     def wait(self) -> None:
         """Wait until the scripts of all connections so far have ended."""
-        for thread in self._threads[1:]:
+        with self._starting:
+            threads = self._threads[1:]
+        for thread in threads:
             thread.join(LIMIT)
 
     def close(self) -> None:

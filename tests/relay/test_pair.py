@@ -145,6 +145,19 @@ class EarlyTests(PairTestCase):
         self.assertEqual(len(connection.take()), MAX_EARLY + MUCH)
         self.assertFalse(client.paused)
 
+    def test_bounded_behind_requests(self) -> None:
+        """So it is with what came together with the request that needs the connection."""
+        self.begin(clients=0, pool=1, framing="resp")
+        self.relay.backends[0].accepting = False
+        client = self.client = self.relay.client()
+        subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n"
+        data = subscribe + bytes(MAX_EARLY - len(subscribe))
+        client.send(data)
+        self.assertTrue(client.paused)
+        connection = self.accept()
+        self.assertEqual(connection.take(), data)
+        self.assertFalse(client.paused)
+
     def test_ended(self) -> None:
         """An end of input is kept, too, and passed on behind the rest; the answer comes back."""
         client = self.waiting()

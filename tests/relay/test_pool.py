@@ -127,6 +127,18 @@ class ChooseTests(PoolTestCase):
             self.assertEqual(client.received, b"")
         self.assertEqual([self.relay.pool.choose() for _ in range(3)], [self.two.backend] * 3)
 
+    def test_full_first(self) -> None:
+        """So it is though it has more clients, with connections of their own."""
+        self.begin(pool=1, framing="resp")
+        clients = self.come(4)
+        for client in clients[:2]:
+            client.send(SUBSCRIBE)
+        clients[2].send(PING)  # to the first backend, as equals take turns
+        clients[3].send(SUBSCRIBE)
+        self.assertEqual([self.one.counts.active, self.two.counts.active], [1, 0])
+        self.assertEqual([self.one.traffic.owned, self.two.traffic.owned], [1, 2])
+        self.assertEqual([self.relay.pool.choose() for _ in range(3)], [self.two.backend] * 3)
+
     def test_own_count(self) -> None:
         """Clients with a connection of their own count, though it is out of the pool."""
         self.begin(pool=2, framing="resp")
@@ -221,6 +233,15 @@ class FailingTests(PoolTestCase):
         self.assertTrue(all(each.backend == self.one.backend for each in self.relay.connections))
         self.assertFalse(clients[-1].closed)
 
+    def test_left_alone(self) -> None:
+        """Of those that have failed one that may be tried is the choice."""
+        self.begin(fail_fast_after=2)
+        self.one.refusing = self.two.refusing = True
+        self.come(2)
+        alone = [each for each in self.relay.backends if len(each.attempts) == 2]
+        [other] = [each for each in self.relay.backends if each not in alone]
+        self.assertEqual([self.relay.pool.choose() for _ in range(4)], [other.backend] * 4)
+
     def test_error(self) -> None:
         """Why a backend cannot be reached is told until it can."""
         self.failing()
@@ -230,6 +251,30 @@ class FailingTests(PoolTestCase):
         self.one.refusing = False
         self.relay.elapse(1.25)
         self.assertIsNone(self.relay.pool.last_error(self.one.backend))
+
+
+class TimeTests(PoolTestCase):
+    """What takes too long."""
+
+    def test_idle(self) -> None:
+        """A shared connection that is idle for too long is closed."""
+        self.begin(backends=1, pool=1, pool_idle_timeout=5.0)
+        (client,) = self.come()
+        client.send(b"ask\n")
+        self.connection.send(b"told\n")
+        self.relay.elapse(4.0)
+        self.assertFalse(self.connection.closed)
+        self.relay.elapse(2.5)
+        self.assertTrue(self.connection.ended_cleanly)
+
+    def test_queue(self) -> None:
+        """A request that waits for too long for one ends its client, which is told."""
+        self.begin(backends=1, pool=1, queue_timeout=4.0)
+        for client in self.come(2):
+            client.send(b"ask\n")
+        self.assertEqual(logged(lambda: self.relay.elapse(3.5)), [])
+        [line] = logged(lambda: self.relay.elapse(1.5))
+        self.assertIn("no connection came free in time; closed", line)
 
 
 class OwnTests(PoolTestCase):

@@ -184,6 +184,18 @@ class SlowClientTests(RelayTestCase):
         self.assertEqual(self.client.take()[200_001:], b"B\n")
         self.assertTrue(self.client.ended_cleanly)
 
+    def test_backend_leaves(self) -> None:
+        """What has come arrives, though the backend has failed meanwhile."""
+        self.client.send(b"a\n")
+        self.client.send(b"b\n")
+        self.connection.send(b"x" * 200_000)
+        lines = logged(self.connection.close)
+        what = "unix:/run/backend-0.sock closed the connection in the middle of its response"
+        self.assertEqual(lines, [f"{VISITOR}: {what}; closed"])
+        self.assertEqual(logged(lambda: self.assertEqual(self.resume(), b"x" * 200_000)), [])
+        self.assertTrue(self.client.closed)
+        self.assertEqual(len(self.relay.connections), 1)
+
     def test_transaction(self) -> None:
         """Within a transaction the connection stays, and what comes next waits as well."""
         self.begin(framing=SIGNS)

@@ -51,6 +51,18 @@ class TimeoutTests(RelayTestCase):
         busy.close()
         self.check_in(5.0, f"{BACKEND} is silent and owes a response")
 
+    def test_waiting(self) -> None:
+        """Of who waits for a connection nothing is expected."""
+        self.start(client_timeout=5.0, queue_timeout=30.0)
+        busy = self.relay.client()
+        busy.send(b"busy\n")
+        self.client.send(b"a")
+        self.client.send(b"\nb")
+        self.relay.elapse(25.0)
+        self.connection.take()
+        self.connection.send(b"BUSY\n")
+        self.assertEqual(self.connection.take(), b"a\n")
+
     def test_half_request(self) -> None:
         """A client in the middle of a request may be silent for C{--client-timeout}."""
         silent = "is silent in the middle of a request or transaction"

@@ -105,6 +105,21 @@ class TransactionTests(RelayTestCase):
             self.assertEqual(self.client.take(), b"".join(responses))
             self.assertEqual((responses, self.connection.closed), (responses, not kept))
 
+    def test_ended_badly_next(self) -> None:
+        """How one ended says nothing of the next."""
+        for pieces in ([b"OK\n"], [b"OK", b"\n"]):
+            self.start()
+            for request in (b"+\n", b"-\n"):
+                self.client.send(request)
+                for piece in pieces:
+                    self.connection.send(piece)
+            self.assertFalse(self.connection.closed)
+            self.client.send(b"+\n")
+            self.connection.send(b"OK\n")
+            self.client.send(b"-\n")
+            self.connection.send(b"-ERR\n")
+            self.assertTrue(self.connection.aborted)
+
     def test_errors_within(self) -> None:
         """Other responses may say what they like."""
         for request in (b"a\n", b"+\n"):

@@ -86,6 +86,7 @@ class LogTests(PairTestCase):
         self.begin(clients=0, verbose=True)
         backend = self.relay.backends[0]
         backend.accepting = False
+        self.relay.elapse(5.0)
         self.client = self.relay.client()
         self.assertEqual(logged(lambda: self.relay.elapse(1.5)), [])
         pair = f"{VISITOR} with {backend.backend}"

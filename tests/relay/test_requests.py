@@ -237,7 +237,7 @@ class PropertyTests(SynchronousTestCase):
         self, sent: list[tuple[bytes, bytes]], cuts: list[int], takes: list[bool], end: bytes
     ) -> None:
         """Batches are what was sent, in order, with the right numbers, and hold where they must."""
-        requests = [sign + text.replace(b"\n", b"") + b"\n" for sign, text in sent]
+        requests = [sign + text.translate(None, b"\n?") + b"\n" for sign, text in sent]
         data = b"".join(requests) + end
         bounds = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
         queue = signs()

@@ -293,6 +293,13 @@ class StartTests(ServiceTestCase):
             ("info", "relaying to unix:/run/b.sock, up to 3 connections each for all clients"),
         )
 
+    def test_insecure_line(self) -> None:
+        """Whose certificates are not verified is a warning."""
+        with capturedLogs() as events:
+            self.start(backend=("tls:a.test:1", "tls:b.test:2"), insecure_origins=("b.test",))
+        [line] = [line for level, line in told(events) if level != "info"]
+        self.assertEqual(line, "certificates of b.test are NOT verified")
+
     @inlineCallbacks
     def test_tls_clients(self) -> Any:
         """With a certificate clients speak TLS; those that do not are ended."""

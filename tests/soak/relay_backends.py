@@ -29,11 +29,11 @@ _READ = 1 << 16
 class Backends:
     """The backends, and their account of what they got.
 
-    `calm`: from now on they do all as they should.
-    `seen`: how many times each request has come. `owed`: requests whose answers have been sent to
-    where nothing could keep them from being read. `ended`: connections that have ended, or that
-    have not been listened to, for no reason that the relay gave. `extra`: those where more than an
-    answer was sent. `most`: the most connections that any of them had open at a time.
+    `calm`: from now on they do all as they should. `seen`: how many times each request has come.
+    `owed`: requests whose answers have been sent to where nothing could keep them from being read.
+    `ended`: connections that have ended, or have fallen silent, for no reason that the relay gave.
+    `extra`: those where more than an answer was sent. `most`: the most connections that any of them
+    had open at a time.
     """
 
     def __init__(self, folder: str, frames: Frames, seed: int) -> None:

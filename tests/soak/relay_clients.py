@@ -52,7 +52,7 @@ class Clients:
         try:
             serial = request.check(body)
         except ValueError as error:
-            self.wrong.append(str(error))
+            self.wrong.append(f"{error}: {body!r:.80} for {request!r:.80}")
             return
         if serial in self._serials:
             self.wrong.append(f"one answer has come twice: {request!r:.80}")
@@ -155,6 +155,12 @@ class _Link(asyncio.Protocol):
         self._waiter = asyncio.get_running_loop().create_future()
         await self._waiter
 
+    def pause(self, seconds: float) -> None:
+        """Read nothing for a while."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._transport.resume_reading)
+
     def send(self, data: bytes) -> None:
         """Send, if anybody is there."""
         if self._transport is not None and not self.ended:
@@ -213,6 +219,8 @@ class _Client:
             await asyncio.sleep(rng.random() * 0.01)
             data = data[at:]
         link.send(data)
+        if rng.random() < 0.3:
+            link.pause(rng.random() * 0.02)
         return 0 if alone else rng.choice((0, rng.randrange(DEPTH)))
 
     def _send_part(self, link: _Link) -> None:

@@ -7,7 +7,7 @@ import zlib
 from typing import NamedTuple
 
 _SIZES = (0, 10, 300, 3000, 20_000, 150_000, 500_000)
-_SIZE_WEIGHTS = (200, 600, 600, 400, 100, 8, 1)
+_SIZE_WEIGHTS = (200, 600, 600, 400, 80, 30, 1)
 #: Payloads from here on are not answered with more than they are.
 _LARGE = 1 << 19
 #: What is sent behind an answer although nobody has asked for it.
@@ -55,7 +55,7 @@ class Request(NamedTuple):
         head, _, payload = body.partition(b"|")
         client, number, connection, serial = map(int, head.split())
         if (client, number) != self.key or payload != self._answered():
-            raise ValueError(f"{head!r} and {len(payload)} bytes are no answer to {self!r:.80}")
+            raise ValueError("no answer, or another's")
         return connection, serial
 
     def begins(self, part: bytes) -> bool:

@@ -18,7 +18,7 @@ REQUESTS, AFTERWARDS = (45_000, 5_000) if SECONDS >= 30 else (4_500, 500)
 #: Connections to each backend.
 POOL = 8
 #: What buffers of so many clients may need, and the allocator keeps.
-MOST_GROWTH_KIB = 64 * 1024
+MOST_GROWTH_KIB = 96 * 1024
 
 #: Why a client may be left: not because a backend could not be reached, when others could.
 _REASON = re.compile(
