@@ -159,13 +159,20 @@ class BackendConnection(KeptConnection):
         if not self._due:
             self._fail("sent something unasked")
             return
+        self.received += len(data)
+        self._answered = True
         try:
             ends = framer.feed(data)
         except FrameError as error:
-            self._fail(f"sent no valid response: {error}")
-            return
-        self.received += len(data)
-        self._answered = True
+            ends = list(error.ends)
+            if len(ends) < self._due:
+                if ends:
+                    # What came before it is whole.
+                    self._due -= len(ends)
+                    self.responses += len(ends)
+                    exchange.response(data[: ends[-1]], ends)
+                self._fail(f"sent no valid response: {error}")
+                return
         due = self._due - len(ends)
         if due > 0:
             self._due = due
@@ -184,13 +191,18 @@ class BackendConnection(KeptConnection):
         if self._surplus and self._exchange is exchange:
             self._fail("sent something unasked")
 
+    def readConnectionLost(self) -> None:
+        """
+        Of TLS only: the backend has said its last.
+        """
+        self._fail_at_end()
+        self._end(Retired.ENDED, abort=False)
+
+    def writeConnectionLost(self) -> None:
+        pass
+
     def connectionLost(self, reason: Failure) -> None:
-        if self._exchange is not None:
-            if not self._due:
-                self._fail("closed the connection")
-            else:
-                part = "in the middle of" if self._answered else "before"
-                self._fail(f"closed the connection {part} its response")
+        self._fail_at_end()
         self._end(Retired.ENDED, abort=True)
         if self._leaving is not None:
             self._sent = self._leaving.bytes_sent
@@ -198,6 +210,15 @@ class BackendConnection(KeptConnection):
         self._owner.closed(self)
 
     # Ours.
+
+    def _fail_at_end(self) -> None:
+        if self._exchange is None:
+            return
+        if not self._due:
+            self._fail("closed the connection")
+        else:
+            part = "in the middle of" if self._answered else "before"
+            self._fail(f"closed the connection {part} its response")
 
     def _fail(self, what: str) -> None:
         exchange, self._exchange = self._exchange, None

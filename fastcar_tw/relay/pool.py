@@ -9,8 +9,9 @@ from copy import copy
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
+from twisted.python.failure import Failure
 
-from fastcar_tw.pool.core import PoolLimits
+from fastcar_tw.pool.core import Attempt, PoolLimits
 from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.relay.connection import BackendConnection
@@ -141,6 +142,22 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         super().closed(connection)
 
     # Ours.
+
+    def _was_opened(self, key: Backend) -> None:
+        trouble = self._core.trouble(key)
+        # Of one that was left alone it is told in any case.
+        if trouble.error is not None and not trouble.left_alone and len(self._backends) > 1:
+            self._log.info("{key} can be reached again", key=str(key))
+
+    def _not_opened(self, failure: Failure, attempt: Attempt[Backend, Any, Any]) -> None:
+        worked = self.last_error(attempt.key) is None
+        super()._not_opened(failure, attempt)
+        error = self.last_error(attempt.key)
+        others = any(self.last_error(backend) is None for backend in self._backends)
+        if worked and others and error is not None and not self._aborting:
+            self._log.warn(
+                "{text}; clients go to other backends until it can be reached", text=error.text
+            )
 
     def _rank(self, backend: Backend, avoided: bool, now: float) -> tuple[Any, ...]:
         left_alone, full, active = self._load(backend, now)

@@ -72,9 +72,11 @@ class RequestQueue:
         try:
             ends: Sequence[int] = self._framer.feed(data)
         except FrameError as error:
-            # What came before it is served.
+            # What came before it is served, and may be the last to be told apart.
             self._divide(data, error.ends)
-            raise
+            if self.last is None:
+                raise
+            return
         self._divide(data, ends)
 
     def next(self) -> Batch | None:

@@ -483,14 +483,9 @@ class EndsTests(RelayTestCase):
     def test_idle(self) -> None:
         """A pair through which nothing passes ends on both sides, and the log says so."""
         ends: Queue[bytes] = Queue()
-
-        def script(peer: Peer) -> None:
-            peer.send(peer.read(1))
-            ends.put(_rest(peer))
-
-        relay = self.start_relay("--idle-timeout", "0.3", backend=self.backend(script))
-        client = self.client(relay, b"x")
-        self.assertEqual(client.read(1), b"x")
+        backend = self.backend(lambda peer: ends.put(_rest(peer)))
+        relay = self.start_relay("--idle-timeout", "0.3", backend=backend)
+        client = self.client(relay)
         self.assertEqual(_rest(client), b"")
         self.assertEqual(ends.get(timeout=LIMIT), b"")
         relay.logs("nothing has passed for 0.3 s; closed")

@@ -283,7 +283,7 @@ class FailuresTests(RelayTestCase):
             else:
                 peer.send(b"fine\n")
 
-        relay, _ = self.relay_to(script, "--response-timeout", "0.2")
+        relay, _ = self.relay_to(script, "--response-timeout", "1")
         self.assertEqual(ended(self.client(relay, b"difficult\n")), b"")
         relay.logs("is silent and owes a response")
         self.assertEqual(ends.get(timeout=LIMIT), b"")
@@ -457,7 +457,7 @@ class QueueTests(RelayTestCase):
 
     def test_timeout(self) -> None:
         """Who waits for too long is closed, and the log says why."""
-        relay, go_on = self.held("--queue-timeout", "0.2")
+        relay, go_on = self.held("--queue-timeout", "0.5")
         with relay.stopped():
             first, second = self.client(relay, b"1\n"), self.client(relay, b"2\n")
         self.assertEqual(ended(second), b"")

@@ -115,6 +115,32 @@ class ConnectionTestCase(SynchronousTestCase):
         return exchange
 
 
+class TLSEndTests(ConnectionTestCase):
+    """Below TLS a connection is told of the end of its input before it is lost."""
+
+    def end_input(self) -> None:
+        """The backend says its last, and closes."""
+        self.connection.readConnectionLost()
+        self.connection.writeConnectionLost()
+        self.reactor.settle()
+        self.assertTrue(self.backend.ended)
+        self.backend.close()
+
+    def test_idle(self) -> None:
+        """An idle connection is closed in order, and counted once."""
+        self.end_input()
+        self.assertEqual(self.pool.told, ["retired ENDED", "closed"])
+
+    def test_busy(self) -> None:
+        """Whom it serves is told."""
+        exchange = self.start()
+        self.end_input()
+        self.assertEqual(
+            exchange.told, [(f"{BACKEND} closed the connection before its response", "sent")]
+        )
+        self.assertEqual(self.pool.told, ["retired BROKEN", "closed"])
+
+
 class ResponseTests(ConnectionTestCase):
     """What comes back, and what becomes of the connection."""
 
@@ -356,6 +382,24 @@ class FailureTests(ConnectionTestCase):
         self.backend.close()
         told = "unix:/run/backend.sock closed the connection before its response"
         self.assertEqual(exchange.told, [("full",), (told, "sent")])
+
+    def test_invalid_behind_valid(self) -> None:
+        """What came whole before an invalid response is passed on, in one read or several."""
+        for pieces in ((b"A\n", b"x" * 101), (b"A\n" + b"x" * 101,)):
+            self.begin()
+            exchange = self.start(b"a\nb\n", 2)
+            for piece in pieces:
+                self.backend.send(piece)
+            self.assertEqual(exchange.told[0], (b"A\n", [2]))
+            self.assertIn("sent no valid response", str(exchange.told[1][0]))
+            self.assertEqual(len(exchange.told), 2)
+
+    def test_invalid_behind_all(self) -> None:
+        """If all that was due came before, the connection alone is at fault."""
+        exchange = self.start()
+        self.backend.send(b"A\n" + b"x" * 101)
+        self.assertEqual(exchange.told, [(b"A\n", [2], "last")])
+        self.assertIn("unasked", self.pool.told)
 
     def test_invalid(self) -> None:
         """What is no response ends the connection, and those who waited for one learn why."""

@@ -312,7 +312,8 @@ class FailureTests(PairTestCase):
         client.send(b"hello")
         first, second = self.relay.backends
         lines = logged(first.attempts[0].refuse)
-        self.assertEqual((lines, client.closed), ([], False))
+        told = f"{first.backend}: connection refused; clients go to other backends until it can be"
+        self.assertEqual((lines, client.closed), ([f"{told} reached"], False))
         [attempt] = second.attempts
         connection = attempt.accept()
         self.assertEqual(connection.take(), b"hello")

@@ -234,13 +234,14 @@ class FailingTests(PoolTestCase):
         self.assertFalse(clients[-1].closed)
 
     def test_left_alone(self) -> None:
-        """Of those that have failed one that may be tried is the choice."""
+        """Of those that have failed one that may be tried is the choice, in any case."""
         self.begin(fail_fast_after=2)
         self.one.refusing = self.two.refusing = True
         self.come(2)
         alone = [each for each in self.relay.backends if len(each.attempts) == 2]
         [other] = [each for each in self.relay.backends if each not in alone]
         self.assertEqual([self.relay.pool.choose() for _ in range(4)], [other.backend] * 4)
+        self.assertEqual(self.relay.pool.choose(but=other.backend), other.backend)
 
     def test_error(self) -> None:
         """Why a backend cannot be reached is told until it can."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .support import SIGNS, End, RelayTestCase, logged
+from .support import SIGNS, VISITOR, End, RelayTestCase, logged
 
 #: Ways to leave.
 WAYS: tuple[Callable[[End], None], ...] = (End.close, End.reset)
@@ -154,6 +154,20 @@ class LeavingTests(RelayTestCase):
             self.assertEqual(self.connection.unsent, b"")
             self.connection.send(b"C\n")
             self.check_next(self.connection)
+
+    def test_verbose(self) -> None:
+        """With C{--verbose} the log tells of each once, what it has not stayed for included."""
+        for way in WAYS:
+            self.start(verbose=True)
+            self.exchange(b"a\nb\n", b"A\nB\n")
+            self.relay.elapse(2.5)
+            self.client.send(b"c\n")
+            self.assertEqual(logged(lambda way=way: way(self.client)), [])  # type: ignore[misc]
+            lines = logged(lambda: self.connection.send(b"C\n"))
+            self.assertEqual(lines, [f"{VISITOR}: left after 2.500 s, 3 requests answered"])
+            other = self.relay.client()
+            lines = logged(other.close)
+            self.assertEqual(lines, [f"{VISITOR}: left after 0.000 s, 0 requests answered"])
 
     def test_stopping(self) -> None:
         """A relay that stops waits for what was sent for one that has left, and then ends it."""

@@ -130,6 +130,8 @@ class World:
         self.failed = False
         self._test = test
         self._seen: list[bytes] = []
+        # Who has begun something, and where.
+        self._held: dict[bytes, Server] = {}
 
     def do(self, what: str, which: int, how: Any) -> None:
         """Let something happen."""
@@ -153,7 +155,15 @@ class World:
         for end in self.relay.connections[len(self.servers) :]:
             self.servers.append(Server(end))
         for server in self.servers:
-            self._seen += server.look()
+            for request in server.look():
+                self._seen.append(request)
+                sign, whose = request[:1], request[1:2]
+                # What is begun on a connection goes on there.
+                test.assertIs(self._held.get(whose, server), server)
+                if sign == b"+":
+                    self._held[whose] = server
+                elif sign == b"-":
+                    self._held.pop(whose, None)
         for name, client in enumerate(self.clients):
             client.got += client.end.take()
             test.assertTrue(client.expected.startswith(client.got))
@@ -176,10 +186,10 @@ class World:
             if stays:
                 client.end.close()
         self.settle()
+        test.assertEqual(self.relay.pool.stats().total.active, 0)
         for server in self.servers:
             test.assertEqual(intruders(server.seen), [])
             server.leave("close")
-        test.assertEqual(self.relay.pool.stats().total.active, 0)
         test.assertEqual(self.relay.relay.clients, set())
 
     def settle(self) -> None:
@@ -206,6 +216,8 @@ def intruders(seen: list[bytes]) -> list[bytes]:
             holder = b""
     return found
 
+
+quick = settings(max_examples=80, derandomize=True, deadline=None, database=None)
 
 _client = st.integers(0, CLIENTS - 1)
 _server = st.integers(0, 5)
@@ -237,13 +249,13 @@ class PropertyTests(SynchronousTestCase):
             world.relay.close()
         return world
 
-    @settings(max_examples=60, deadline=None)
+    @quick
     @given(st.lists(_well, max_size=40))
     def test_all_is_well(self, steps: list[tuple[str, int, Any]]) -> None:
         """If backends do what they should, every client that stays has every response."""
         self.assertFalse(self.check(steps).failed)
 
-    @settings(max_examples=60, deadline=None)
+    @quick
     @given(st.lists(st.one_of(_well, _well, _well, _fail, _babble), max_size=40))
     def test_failures(self, steps: list[tuple[str, int, Any]]) -> None:
         """If not, some have fewer; none has another's, and no request arrives twice."""

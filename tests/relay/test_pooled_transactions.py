@@ -179,7 +179,8 @@ class TransactionTests(RelayTestCase):
     def test_unsent(self) -> None:
         """A request within is not moved to another connection, even if nothing of it has left."""
         self.exchange(b"+\n", b"OK\n")
-        self.client.unsent = b"a\n"
+        # Not so short that it would leave with others at the end of the round of events.
+        self.client.unsent = b"a" * 20_000 + b"\n"
         self.client.carry()
         self.connection.vanish()
         lines = logged(self.relay.reactor.settle)

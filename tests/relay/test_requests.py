@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -128,6 +128,15 @@ class BatchTests(SynchronousTestCase):
             self.assertEqual(everything(queue), [Batch(b"before\n", 1)])
             self.assertEqual(queue.size, 0)
 
+    def test_refused_behind_last(self) -> None:
+        """Behind a request that needs a connection of its own nothing is refused."""
+        for pieces in ([b"a\n!\n", b"123456789"], [b"a\n!\n123456789"]):
+            queue = signs(8)
+            for piece in pieces:
+                queue.feed(piece)
+            self.assertEqual(everything(queue), [Batch(b"a\n", 1)])
+            self.assertEqual((queue.last, queue.rest()), (Use.OWN, b"!\n123456789"))
+
 
 class UseTests(SynchronousTestCase):
     """Requests that do something to their connection."""
@@ -224,6 +233,7 @@ class UseTests(SynchronousTestCase):
 class PropertyTests(SynchronousTestCase):
     """Whatever comes, in whatever pieces, and whenever it is asked for."""
 
+    @settings(max_examples=200, derandomize=True, deadline=None, database=None)
     @given(
         sent=st.lists(
             st.tuples(st.sampled_from([b"", b"", b"", b"+", b"-", b"#", b"!", b"."]), st.binary()),

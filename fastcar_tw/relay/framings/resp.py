@@ -24,7 +24,7 @@ __all__ = ["RESPFraming"]
 _OWN = frozenset(
     b"ASKING AUTH BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN CLIENT DEBUG HELLO"
     b" MONITOR PSUBSCRIBE PSYNC PUNSUBSCRIBE READONLY READWRITE REPLCONF SELECT SHUTDOWN SSUBSCRIBE"
-    b" SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE WAIT WAITAOF".split()
+    b" SUBSCRIBE SUNSUBSCRIBE SYNC UNSUBSCRIBE".split()
 )
 #: So do these, if one of their arguments is that.
 _OWN_WITH = {
@@ -34,6 +34,8 @@ _OWN_WITH = {
     b"XREADGROUP": b"BLOCK",
 }
 _TRANSACTION = frozenset([b"DISCARD", b"EXEC", b"MULTI", b"RESET", b"UNWATCH", b"WATCH"])
+#: They are about what was written before on the same connection, which was any.
+_ABOUT_WRITES = frozenset([b"WAIT", b"WAITAOF"])
 #: Redis closes the connection: a browser was made to send HTTP to it.
 _HTTP = frozenset([b"HOST:", b"POST"])
 
@@ -54,7 +56,7 @@ def _beginnings(names: Iterable[bytes]) -> bytes:
 #: What may be no ordinary command: it is inline, empty, or its name begins like one of those.
 _is_special = re.compile(
     rb"[^*]|\*[0-]|\*\d+\r\n\$(?:[4-9]|\d\d+)\r\n(?:%b)"
-    % _beginnings({*_OWN, *_OWN_WITH, *_TRANSACTION, *_HTTP, b"QUIT"})
+    % _beginnings({*_OWN, *_OWN_WITH, *_TRANSACTION, *_ABOUT_WRITES, *_HTTP, b"QUIT"})
 ).match
 _header = re.compile(rb"[*$](\d+)\r\n").match
 
@@ -200,6 +202,8 @@ class _RESPSession:
             raise FrameError("expected the name of a command without NUL")
         if name in _HTTP:
             raise FrameError("expected a command of Redis, not HTTP")
+        if name in _ABOUT_WRITES:
+            raise FrameError("expected no WAIT or WAITAOF where connections are shared")
         if name == b"SELECT" and arguments[1:] == [b"0"]:
             # So it is already; some libraries always ask for it.
             return Use.SHARED

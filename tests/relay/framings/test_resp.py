@@ -397,8 +397,6 @@ class UseTests(SynchronousTestCase):
             b"SELECT 1",
             b"SSUBSCRIBE a",
             b"SUNSUBSCRIBE",
-            b"WAIT 1 0",
-            b"WAITAOF 1 0 0",
             b"XREAD BLOCK 0 STREAMS stream $",
             b"XREADGROUP GROUP streams c BLOCK 0 STREAMS stream >",
         ]:
@@ -439,6 +437,14 @@ class UseTests(SynchronousTestCase):
         """
         for request in (b"POST / HTTP/1.1\r\n", b"Host: redis\r\n", command(b"post", b"/")):
             with self.assertRaisesRegex(FrameError, "not HTTP"):
+                self._use(request)
+
+    def test_about_writes(self) -> None:
+        """
+        WAIT is about the writes of its connection, which here is another than they were sent on.
+        """
+        for request in (command(b"WAIT", b"1", b"0"), b"waitaof 1 0 0\r\n"):
+            with self.assertRaisesRegex(FrameError, "no WAIT"):
                 self._use(request)
 
     def test_quotes(self) -> None:
