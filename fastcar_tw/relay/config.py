@@ -73,8 +73,8 @@ class RelayConfig:
     connect_timeout: float = 5.0
     #: Time a backend that owes a response may be silent.
     response_timeout: float = 60.0
-    #: Time a client may be silent in the middle of a request, of a transaction, of a PROXY header
-    #: or of a TLS handshake, or not take its response.
+    #: Time a client may be silent in the middle of a request, of a PROXY header or of a TLS
+    #: handshake, may not take its response, or may take for a transaction.
     client_timeout: float = 15.0
     #: Time in which no byte passes, or no request comes.
     idle_timeout: float = 3600.0

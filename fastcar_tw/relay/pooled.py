@@ -57,6 +57,7 @@ class PooledClient(Stage):
         "_draining",
         "_framing",
         "_full",
+        "_held_until",
         "_holding",
         "_input_ended",
         "_moves",
@@ -83,8 +84,9 @@ class PooledClient(Stage):
         self._backend: Backend | None = None
         self._moves = 0
         self._connection: BackendConnection | None = None
-        # The connection stays ours, though nothing is due.
+        # The connection stays ours, though nothing is due: until then.
         self._holding = False
+        self._held_until = NEVER
         # How the present response begins, where that matters.
         self._beginning = b""
         # The client does not take what it is sent, and had taken so much when last looked at.
@@ -227,6 +229,8 @@ class PooledClient(Stage):
         self._batch = None
         self._resume_connection()
         self._answered += batch.number
+        if batch.holds and not self._holding:
+            self._held_until = self._relay.client_deadline()
         self._holding = batch.holds
         if not batch.holds:
             self._connection = None
@@ -281,8 +285,10 @@ class PooledClient(Stage):
             self._give_up("does not take its responses", at_once=True)
         elif self._batch is not None and self._connection is not None:
             self._give_up(f"{self._connection.backend} is silent and owes a response")
-        elif self._holding or self._requests.partial:
-            self._give_up("is silent in the middle of a request or transaction")
+        elif self._holding:
+            self._give_up("takes too long for its transaction")
+        elif self._requests.partial:
+            self._give_up("is silent in the middle of a request")
         else:
             self.abort()
 
@@ -325,7 +331,9 @@ class PooledClient(Stage):
         if self._paused and requests.size < MAX_WAITING and not self._input_ended:
             self._paused = False
             wire.resumeProducing()
-        if batch is not None:
+        if self._holding and self._relay.now() >= self._held_until:
+            self._give_up("takes too long for its transaction")
+        elif batch is not None:
             self._send(batch)
         elif requests.last is Use.OWN:
             self._become_pair(wire)
@@ -334,7 +342,9 @@ class PooledClient(Stage):
             self._close(wire)
         elif self._input_ended or (self._draining and not (self._holding or requests.partial)):
             self._close(wire)
-        elif self._holding or requests.partial:
+        elif self._holding:
+            self.deadline = self._held_until
+        elif requests.partial:
             self.deadline = self._relay.client_deadline()
         else:
             self.deadline = self._relay.keepalive_deadline()

@@ -65,7 +65,7 @@ class TimeoutTests(RelayTestCase):
 
     def test_half_request(self) -> None:
         """A client in the middle of a request may be silent for C{--client-timeout}."""
-        silent = "is silent in the middle of a request or transaction"
+        silent = "is silent in the middle of a request"
         self.start(client_timeout=20.0)
         self.warm()
         for piece in (b"a", b"b"):
@@ -79,16 +79,36 @@ class TimeoutTests(RelayTestCase):
         self.client.send(b"a\nb")
         self.relay.elapse(50.0)
         self.connection.send(b"A\n")
-        self.check_in(5.0, "is silent in the middle of a request or transaction")
+        self.check_in(5.0, "is silent in the middle of a request")
 
     def test_transaction(self) -> None:
-        """So may one in the middle of a transaction, whose connection is closed then."""
+        """A transaction may take so long in all: its connection is closed then."""
         self.start(framing=SIGNS, client_timeout=5.0)
         self.exchange(b"+\n", b"OK\n")
         self.relay.elapse(4.0)
         self.exchange(b"a\n", b"A\n")
-        self.check_in(5.0, "is silent in the middle of a request or transaction")
+        self.check_in(1.0, "takes too long for its transaction")
         self.assertTrue(self.connection.aborted)
+
+    def test_busy_transaction(self) -> None:
+        """So it is for one in which something is always due: what is under way is answered."""
+        self.start(framing=SIGNS, client_timeout=5.0)
+        self.exchange(b"+\n", b"OK\n")
+        self.client.send(b"a\n")
+        self.connection.take()
+        self.client.send(b"b\n")
+        self.relay.elapse(6.0)
+        lines = logged(lambda: self.connection.send(b"A\n"))
+        self.assertEqual(lines, [f"{VISITOR}: takes too long for its transaction; closed"])
+        self.assertEqual((self.connection.take(), self.connection.aborted), (b"", True))
+
+    def test_next_transaction(self) -> None:
+        """Each has its time."""
+        self.start(framing=SIGNS, client_timeout=5.0)
+        for _ in range(3):
+            self.exchange(b"+\n", b"OK\n")
+            self.relay.elapse(4.0)
+            self.exchange(b"-\n", b"OK\n")
 
     def test_idle(self) -> None:
         """One that is owed nothing and asks nothing may be so for C{--idle-timeout}."""
