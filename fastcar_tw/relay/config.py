@@ -24,7 +24,14 @@ from fastcar_tw.upstream.backends import Backend, parse_backend
 __all__ = ["RelayConfig"]
 
 #: Without a pool these have no effect.
-_OF_POOLS = ("pool_min", "pool_idle_timeout", "pool_max_age", "max_frame")
+_OF_POOLS = (
+    "pool_min",
+    "pool_idle_timeout",
+    "pool_max_age",
+    "max_frame",
+    "max_queue",
+    "response_timeout",
+)
 
 
 @dataclass(frozen=True, slots=True)

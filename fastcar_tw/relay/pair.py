@@ -76,7 +76,7 @@ class PairClient(Stage):
 
     def readConnectionLost(self) -> None:
         self._input_ended = True
-        if self._wire is not None and hung_up(self._wire):
+        if self._wire is not None and self._has_gone(self._wire):
             self.abort()
 
     def writeConnectionLost(self) -> None:
@@ -101,24 +101,25 @@ class PairClient(Stage):
         """
         self._backend = None
         wire, relay = self._wire, self._relay
-        if wire is None or hung_up(wire):
+        if wire is None or self._has_gone(wire):
             connection.abort()
             self.abort()
             return
+        version = relay.config.proxy_version
+        header = b"" if version is None else encode(version, self._visitor.addresses(wire))
         pair = Pair(relay, f"{self._visitor} with {connection.backend}", self._started, connection)
         pair.start()
         connection.hand_over(pair.origin)
         relay.paired(pair, connection)
-        version = relay.config.proxy_version
-        if version is not None:
-            pair.origin.write(encode(version, self._visitor.addresses(wire)))
+        if header:
+            pair.origin.write(header)
         self.pass_on(pair.client)
+        if len(self._early) >= MAX_EARLY:
+            pair.client.resume_reading()
         if self._early:
             pair.client.dataReceived(bytes(self._early))
         if self._input_ended:
             pair.client.readConnectionLost()
-        elif len(self._early) >= MAX_EARLY:
-            pair.client.resume_reading()
 
     def connect_failed(self, error: GatewayError) -> None:
         """
@@ -128,7 +129,22 @@ class PairClient(Stage):
         self._relay.gave_up(self._visitor, error.text)
         self.abort()
 
+    # From the relay.
+
+    def drain(self) -> None:
+        """
+        See L{Stage.drain}: what it has sent is still passed on.
+        """
+        if not self._early:
+            self.abort()
+
     # Ours.
+
+    def _has_gone(self, wire: Wire) -> bool:
+        """
+        Nobody is left to take an answer, and nothing is there to be passed on.
+        """
+        return not self._early and hung_up(wire)
 
     def _look_whether_full(self) -> None:
         if self._wire is not None and len(self._early) >= MAX_EARLY:

@@ -18,6 +18,7 @@ from fastcar_tw.relay.connection import BackendConnection
 from fastcar_tw.relay.framing import Framing
 from fastcar_tw.relay.traffic import Traffic
 from fastcar_tw.upstream.backends import Backend
+from fastcar_tw.upstream.failures import SHORTAGE
 from fastcar_tw.upstream.pool_shell import PoolShell
 
 EndpointFor = Callable[[Backend], IStreamClientEndpoint]
@@ -46,6 +47,7 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         self._load = core.load
         self._backends = backends
         self._framing = framing
+        self._probing = True
         self._turns = dict.fromkeys(backends, 0)
         self._traffic = {backend: Traffic() for backend in backends}
 
@@ -85,8 +87,15 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         """
         super().expired()
         now = self._now()
-        for backend in self._backends:
+        for backend in self._backends if self._probing else ():
             self._carry_out(self._core.probe(backend, now))
+
+    def let_cool(self) -> None:
+        """
+        See L{PoolShell.let_cool}.
+        """
+        super().let_cool()
+        self._probing = False
 
     # For connections.
 
@@ -94,7 +103,9 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         """
         See L{PoolShell.new_connection}.
         """
-        return BackendConnection(key, self, self._framing)
+        connection = BackendConnection(key, self, self._framing)
+        connection.address = getattr(address, "host", None)
+        return connection
 
     def unasked(self, connection: BackendConnection) -> None:
         """
@@ -144,6 +155,7 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
     # Ours.
 
     def _was_opened(self, key: Backend) -> None:
+        super()._was_opened(key)
         trouble = self._core.trouble(key)
         # Of one that was left alone it is told in any case.
         if trouble.error is not None and not trouble.left_alone and len(self._backends) > 1:
@@ -154,7 +166,8 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         super()._not_opened(failure, attempt)
         error = self.last_error(attempt.key)
         others = any(self.last_error(backend) is None for backend in self._backends)
-        if worked and others and error is not None and not self._aborting:
+        ours = self._aborting or (error is not None and error.proxy_status == SHORTAGE)
+        if worked and others and error is not None and not ours:
             self._log.warn(
                 "{text}; clients go to other backends until it can be reached", text=error.text
             )

@@ -279,7 +279,9 @@ class PooledClient(Stage):
         See L{Expiring<fastcar_tw.deadlines.Expiring>}.
         """
         wire = self._wire
-        if wire is not None and wire.unsent and wire.bytes_sent != self._sent:
+        # Who has its connection stopped has no more time for taking a little.
+        moves = wire is not None and wire.unsent and wire.bytes_sent != self._sent
+        if moves and not self._pausing:
             self._expect_reading()
         elif self._full or self._closing:
             self._give_up("does not take its responses", at_once=True)

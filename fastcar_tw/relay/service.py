@@ -4,6 +4,7 @@ The relay service as Twisted starts and stops it.
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 from twisted.internet.endpoints import UNIXClientEndpoint
@@ -11,6 +12,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 
 from fastcar_tw.downstream.listeners import parse_listener
 from fastcar_tw.downstream.service import DownstreamService
+from fastcar_tw.http.target import ip_literal
 from fastcar_tw.names.lookup import ThreadedLookup
 from fastcar_tw.names.overrides import Overrides
 from fastcar_tw.names.resolver import Resolver
@@ -53,6 +55,9 @@ class RelayService(DownstreamService):
         pool = RelayPool(
             reactor, backends, self._endpoint, config.pool_limits, config.connect_timeout, framing
         )
+        pool.watch.name_of = _name_of
+        pool.watch.look_up = self._resolver.refresh
+        self._resolver.on_answer = pool.addresses_changed
         self._contexts = None
         if config.cert is not None and config.key is not None:
             self._contexts = ServerContexts.from_files(config.cert, config.key)
@@ -89,9 +94,24 @@ class RelayService(DownstreamService):
             if config.pool is None
             else f"up to {config.pool} connections each for all clients",
         )
+        self._check_descriptors()
         for origin in config.insecure_origins:
             self.log.warn("certificates of {origin} are NOT verified", origin=origin)
         self.prewarm(dict.fromkeys(config.backends, config.pool_min) if config.pool_min else {})
+
+    def _check_descriptors(self) -> None:
+        """
+        Tell if fewer clients can come than are allowed to.
+        """
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        each = 1 if self._config.pooled else 2
+        if limit != resource.RLIM_INFINITY and limit < each * self._config.max_clients:
+            self.log.warn(
+                "--max-clients {clients} needs more than the {limit} descriptors there may be"
+                " (RLIMIT_NOFILE)",
+                clients=self._config.max_clients,
+                limit=limit,
+            )
 
     def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:
         timeout = self._config.connect_timeout
@@ -103,3 +123,10 @@ class RelayService(DownstreamService):
             return endpoint
         begins = not self._config.pooled
         return TLSClientEndpoint(endpoint, self._trust, host, port, (), server_begins=begins)
+
+
+def _name_of(backend: Backend) -> str | None:
+    """
+    @return: the name whose addresses decide where a backend is; None if none does.
+    """
+    return backend.host if backend.host and ip_literal(backend.host) is None else None

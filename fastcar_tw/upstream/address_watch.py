@@ -9,29 +9,28 @@ of them is old, and each answer is compared with the connections.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Generic
 
-from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.core import PoolCore
+from fastcar_tw.pool.lane import K
 from fastcar_tw.pool.stats import Retired
-from fastcar_tw.upstream.connection import UpstreamConnection
 
 
-class AddressWatch:
+class AddressWatch(Generic[K]):
     """
-    Watches the connections of a pool.
+    Watches the connections of a pool, which know their C{address}.
 
     @ivar name_of: tells the name that is looked up to reach an origin, None if there is none.
     @ivar look_up: looks a name up, if what is known of it is old.
     """
 
-    def __init__(self, core: PoolCore[Origin, UpstreamConnection, Any]) -> None:
-        self.name_of: Callable[[Origin], str | None] = lambda origin: None
+    def __init__(self, core: PoolCore[K, Any, Any]) -> None:
+        self.name_of: Callable[[K], str | None] = lambda origin: None
         self.look_up: Callable[[str], None] = lambda name: None
         self._core = core
-        self._origins: dict[str, set[Origin]] = {}
+        self._origins: dict[str, set[K]] = {}
 
-    def opened(self, origin: Origin) -> None:
+    def opened(self, origin: K) -> None:
         """
         There is a new connection to an origin.
         """
@@ -63,5 +62,5 @@ class AddressWatch:
                     decisions += self._core.condemn(connection, Retired.ADDRESS)
         return decisions
 
-    def _has_any(self, origin: Origin) -> bool:
+    def _has_any(self, origin: K) -> bool:
         return next(iter(self._core.connections(origin)), None) is not None

@@ -84,7 +84,6 @@ class UpstreamConnection(KeptConnection):
     An HTTP/1.1 connection to one origin.
 
     @ivar origin: whom it leads to.
-    @ivar address: the IP address it is connected to; None: not known.
     @ivar keeper: whom it belongs to while it is pinned and idle.
     """
 
@@ -100,7 +99,6 @@ class UpstreamConnection(KeptConnection):
         "_responded",
         "_response_close",
         "_sent_before",
-        "address",
         "keeper",
         "origin",
     )

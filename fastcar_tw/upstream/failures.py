@@ -4,6 +4,7 @@ Why an origin could not be reached, in words for people and in RFC 9209's for ma
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import NoReturn
 
@@ -31,6 +32,14 @@ _FAILURES: tuple[tuple[type[BaseException], int, str, str], ...] = (
     (error.ConnectingCancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (defer.CancelledError, 503, "destination_unavailable", "fastcar is stopping"),
     (error.ConnectError, 502, "destination_unavailable", "connection failed"),
+)
+
+
+#: The RFC 9209 error type of failures in which the origin has no part: this machine, or this
+#: process, has no more of something.
+SHORTAGE = "connection_limit_reached"
+_SHORTAGES = frozenset(
+    [errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM]
 )
 
 
@@ -71,5 +80,7 @@ def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
                 number := getattr(reason, "osError", None), int
             ):
                 words += f" ({os.strerror(number)})"
+                if number in _SHORTAGES:
+                    status, proxy_status = 503, SHORTAGE
             return GatewayError(status, proxy_status, f"{where}: {words}")
     return None

@@ -39,6 +39,7 @@ class KeptConnection(PooledConnection):
     """
     A connection that serves one exchange after another.
 
+    @ivar address: the IP address it is connected to; None: not known, or none.
     @ivar served: how many exchanges it has begun.
     """
 
@@ -49,12 +50,14 @@ class KeptConnection(PooledConnection):
         "_leaving",
         "_owner",
         "_wire",
+        "address",
         "served",
     )
 
     def __init__(self, owner: ConnectionOwner[Any]) -> None:
         super().__init__()
         self.served = 0
+        self.address: str | None = None
         self._owner = owner
         self._wire: Wire | None = None
         self._leaving: Wire | None = None

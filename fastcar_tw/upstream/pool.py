@@ -17,12 +17,8 @@ from twisted.web.client import HTTPConnectionPool
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.core import PoolCore, PoolLimits
-from fastcar_tw.upstream.address_watch import AddressWatch
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
-
-#: Seconds between two looks for names to look up again, however short their answers are kept.
-REFRESH_INTERVAL = 5.0
 
 
 class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
@@ -32,7 +28,6 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
     L{acquire} and L{cancel} are the way in for exchanges; L{getConnection} and
     L{closeCachedConnections} keep the contract of the base class.
 
-    @ivar watch: retires connections whose address is no longer one of their name's.
     @ivar deadline: when to look for what has taken too long.
     """
 
@@ -51,35 +46,12 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
         PoolShell.__init__(self, reactor, PoolCore(limits), endpoint_for, connect_timeout)
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
-        self.watch = AddressWatch(self._core)
-        self._refresh_at = 0.0
 
     def new_connection(self, key: Origin, address: IAddress | None) -> UpstreamConnection:
         """
         See L{PoolShell.new_connection}.
         """
         return UpstreamConnection(key, self, getattr(address, "host", None))
-
-    # For the service.
-
-    def expired(self) -> None:
-        """
-        Time to look for what has taken too long; see L{fastcar_tw.deadlines.Expiring}.
-        """
-        super().expired()
-        now = self._now()
-        if now >= self._refresh_at:
-            self._refresh_at = now + REFRESH_INTERVAL
-            self.watch.refresh()
-
-    def addresses_changed(self, name: str, addresses: frozenset[str]) -> None:
-        """
-        A look-up has answered: connections to other addresses are not used any more.
-        """
-        self._carry_out(self.watch.answered(name, addresses))
-
-    def _was_opened(self, key: Origin) -> None:
-        self.watch.opened(key)
 
     # The contract of HTTPConnectionPool, whose keys and connections are of any type.
 

@@ -39,13 +39,22 @@ from fastcar_tw.pool.core import (
 )
 from fastcar_tw.pool.lane import K
 from fastcar_tw.pool.stats import PoolStats, Retired
-from fastcar_tw.upstream.failures import connect_error
+from fastcar_tw.upstream.address_watch import AddressWatch
+from fastcar_tw.upstream.failures import SHORTAGE, connect_error
 from fastcar_tw.upstream.kept_connection import KC_contra, KeptConnection
 
 #: Seconds between two looks for what has taken too long, at most.
 SWEEP_INTERVAL = 1.0
-#: Failures that come at once and stay: there is no use in leaving anybody alone.
-_LASTING = ("http_request_denied", "proxy_configuration_error", "proxy_loop_detected")
+#: Seconds between two looks for names to look up again, however short their answers are kept.
+REFRESH_INTERVAL = 5.0
+#: Failures that come at once and stay, and those that are our own: there is no use in leaving
+#: anybody alone.
+_NOT_BLAMED = (
+    SHORTAGE,
+    "http_request_denied",
+    "proxy_configuration_error",
+    "proxy_loop_detected",
+)
 #: Seconds a connection may take to send its last bytes.
 MAX_LEAVING = 30.0
 
@@ -80,6 +89,7 @@ class PoolShell(Generic[K, KC]):
     A pool of connections to whatever a key stands for.  L{acquire} and L{cancel} are the way in for
     exchanges.
 
+    @ivar watch: retires connections whose address is no longer one of their name's.
     @ivar deadline: when to look for what has taken too long.
     """
 
@@ -101,6 +111,8 @@ class PoolShell(Generic[K, KC]):
         self._now = clock.seconds
         self._sweep_interval = min(SWEEP_INTERVAL, core.limits.queue_timeout / 4)
         self._core = core
+        self.watch: AddressWatch[K] = AddressWatch(core)
+        self._refresh_at = 0.0
         self._clock = clock
         self._endpoint_for = endpoint_for
         self._connect_timeout: float = connect_timeout
@@ -129,6 +141,7 @@ class PoolShell(Generic[K, KC]):
         """
         A connection was opened.
         """
+        self.watch.opened(key)
 
     # Questions.
 
@@ -223,6 +236,15 @@ class PoolShell(Generic[K, KC]):
             if until > now:
                 break
             connection.break_off()
+        if now >= self._refresh_at:
+            self._refresh_at = now + REFRESH_INTERVAL
+            self.watch.refresh()
+
+    def addresses_changed(self, name: str, addresses: frozenset[str]) -> None:
+        """
+        A look-up has answered: connections to other addresses are not used any more.
+        """
+        self._carry_out(self.watch.answered(name, addresses))
 
     def close_idle(self) -> Deferred[None]:
         """
@@ -348,7 +370,7 @@ class PoolShell(Generic[K, KC]):
 
     def _not_opened(self, failure: Failure, attempt: Attempt[K, KC, Any]) -> None:
         error = cast(GatewayError, failure.value)
-        blamed = not self._aborting and error.proxy_status not in _LASTING
+        blamed = not self._aborting and error.proxy_status not in _NOT_BLAMED
         before = self._core.trouble(attempt.key)
         decisions = self._core.open_failed(attempt, error, self._now(), blamed=blamed)
         after = self._core.trouble(attempt.key)

@@ -377,7 +377,6 @@ class OwnConnectionTests(PinningTestCase):
             "BZMPOP 0 1 sorted MIN",
             "XREAD BLOCK 0 STREAMS stream $",
             "XREADGROUP GROUP group me BLOCK 0 STREAMS stream >",
-            "WAIT 1 0",
         ):
             monitor = self.monitor()
             waiting = self.join()

@@ -386,7 +386,9 @@ class FailuresTests(RelayTestCase):
         """What cannot be a request ends its client; the log does not repeat it."""
         redis = shared_redis()
         relay = self.shared_relay("--pool", "1", "--framing", "resp", backend=redis.backend)
-        for data in (b"*1\r\n$secret\r\n", b"*secret\r\n", b"*1\r\n+secret\r\n"):
+        malformed = (b"*1\r\n$secret\r\n", b"*secret\r\n", b"*1\r\n+secret\r\n")
+        # It is about what the client's own connection has done, and there is none.
+        for data in (*malformed, command("WAIT", 1, 0)):
             client = self.client(relay, command("PING") + data)
             self.assertEqual(ended(client), b"+PONG\r\n", data)
             self.assertNotIn("secret", relay.logs("no valid request"))
@@ -410,7 +412,12 @@ class FailuresTests(RelayTestCase):
         """Of two backends one that fails is passed over."""
         gone = self.origin(lambda peer: None)
         gone.close()
-        well = self.origin(lambda peer: peer.send(b"to " + peer.read_through(b"\n")))
+
+        def script(peer: Peer) -> None:
+            while True:
+                peer.send(b"to " + peer.read_through(b"\n"))
+
+        well = self.origin(script)
         both = ("--backend", f"tcp:{gone.authority}", "--backend", f"tcp:{well.authority}")
         relay = self.start_relay("--pool", "1", *LINES, *both)
         for number in range(10):

@@ -42,8 +42,10 @@ _TOKEN = rb"[^\x00-\x20\x7f]"
 _KEY = rb"%b%b{1,250}" % (_SPACE, _TOKEN)
 _KEYS = rb"(?:%b){1,2000}" % _KEY
 _NUMBER = rb"%b\d{1,20}" % _SPACE
-_TIME = rb"%b-?\d{1,10}" % _SPACE
-_DATA = rb"%b%b\d{1,10}%b%b(\d{1,9})" % (_KEY, _SPACE, _TIME, _SPACE)
+# Larger ones do not fit everywhere, and then the data is taken for a command.
+_INT32 = rb"(?:1?\d{1,9}|20\d{8}|21[0-3]\d{7})"
+_TIME = rb"%b-?%b" % (_SPACE, _INT32)
+_DATA = rb"%b%b%b%b%b(\d{1,9})" % (_KEY, _SPACE, _INT32, _TIME, _SPACE)
 _FLAGS = rb"(?:%b(?!q)%b{1,250}){0,20}" % (_SPACE, _TOKEN)
 _STATS = (
     rb"items|slabs|sizes|settings|conns|extstore|reset|detail (?:on|off|dump)"
