@@ -37,6 +37,10 @@ _PARTS = {
 _PART = re.compile(r":((?:\\.|[^:=\\])*)(=?)(?:\\.|[^:\\])*", re.DOTALL)
 
 
+#: How one would write where to connect to.
+_CLIENT_FORM = re.compile(r"tcp:([^:=]+):([0-9]+)")
+
+
 class ListenerError(ValueError):
     """
     A text says of no place where fastcar could listen.
@@ -94,7 +98,10 @@ def parse_listener(text: str) -> Listener:
         serverFromString(recorder, text).listen(Factory())
     except Exception as error:
         # Twisted's parsers say what is wrong in many types of their own.
-        raise ListenerError(expected, str(error)) from None
+        reason = str(error)
+        if kind == "tcp" and (match := _CLIENT_FORM.fullmatch(text)):
+            reason = f"write tcp:{match[2]}:interface={match[1]}"
+        raise ListenerError(expected, reason) from None
     listener = recorder.listener
     if listener is None:
         raise ListenerError(expected)

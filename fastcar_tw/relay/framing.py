@@ -232,6 +232,14 @@ class Framing:
         """
         return None
 
+    def refusal(self, text: str) -> bytes | None:
+        """
+        @param text: why a request was not carried out; one line of ASCII.
+        @return: the response that says so; None: there is no such response, and the client is
+            closed.
+        """
+        return None
+
     def is_error(self, response: bytes) -> bool:
         """
         @param response: the beginning of the response to a request that L{Use.ENDS} what another
@@ -239,6 +247,9 @@ class Framing:
         @return: whether it failed, so that the connection may not be as it was.
         """
         return False
+
+
+_EXPECTED = "a subclass of fastcar_tw.relay.framing.Framing"
 
 
 def parse_framing(text: str, max_frame: int) -> Framing:
@@ -258,5 +269,11 @@ def parse_framing(text: str, max_frame: int) -> Framing:
         # Whatever the module does when it is imported may fail.
         raise FramingError("the place of a class in Python", str(error)) from None
     if not (isinstance(found, type) and issubclass(found, Framing)):
-        raise FramingError("a subclass of fastcar_tw.relay.framing.Framing", f"{place} is none")
-    return found(argument, max_frame)
+        raise FramingError(_EXPECTED, f"{place} is not one")
+    try:
+        framing = found(argument, max_frame)
+    except FramingError:
+        raise
+    except Exception as error:
+        raise FramingError(_EXPECTED, f"{place}(argument, max_frame): {error}") from None
+    return framing

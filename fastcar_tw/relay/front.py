@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from fastcar_tw.downstream.entrance import Entrance
 from fastcar_tw.downstream.stage import Stage
@@ -16,6 +17,7 @@ from fastcar_tw.downstream.tls_server import TLSServerLayer
 from fastcar_tw.relay.proxy_protocol import ProxyHeaderError, ProxyHeaderReader
 from fastcar_tw.relay.relay import Relay
 from fastcar_tw.relay.visitor import Visitor
+from fastcar_tw.tls.machine import TLSError
 from fastcar_tw.tls.server_contexts import ServerContexts
 
 
@@ -70,6 +72,14 @@ class RelayTLSLayer(TLSServerLayer):
         See L{TLSServerLayer.inside}.
         """
         return self._relay.client(self._visitor)
+
+    def failed(self, reason: Failure) -> None:
+        """
+        See L{TLSServerLayer.failed}.
+        """
+        error = reason.value
+        if isinstance(error, TLSError):
+            self._relay.gave_up(self._visitor, f"TLS failed: {error.reason}")
 
 
 def behind_header(relay: Relay, contexts: ServerContexts | None, visitor: Visitor) -> Any:

@@ -11,9 +11,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from fastcar_tw.deadlines import NEVER
+from fastcar_tw.downstream.farewell import Farewell
 from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.relay.connection import BackendConnection
+from fastcar_tw.relay.framing import Framing
 from fastcar_tw.relay.proxy_protocol import encode
 from fastcar_tw.relay.visitor import Visitor
 from fastcar_tw.tunnel import Tunnel, TunnelEnd
@@ -33,7 +35,16 @@ class PairClient(Stage):
     A client that waits for its connection to a backend.
     """
 
-    __slots__ = ("_backend", "_early", "_held", "_input_ended", "_relay", "_started", "_visitor")
+    __slots__ = (
+        "_backend",
+        "_early",
+        "_framing",
+        "_held",
+        "_input_ended",
+        "_relay",
+        "_started",
+        "_visitor",
+    )
 
     def __init__(
         self,
@@ -42,11 +53,13 @@ class PairClient(Stage):
         early: bytes = b"",
         input_ended: bool = False,
         held: BackendConnection | None = None,
+        framing: Framing | None = None,
     ) -> None:
         """
         @param early: what has come from it already.
         @param input_ended: and that was all.
         @param held: the connection it is to have; None: any.
+        @param framing: knows how to say that there is none.
         """
         super().__init__(relay, NEVER)  # connecting has its own
         self._relay = relay
@@ -54,6 +67,7 @@ class PairClient(Stage):
         self._early = bytearray(early)
         self._input_ended = input_ended
         self._held = held
+        self._framing = framing
         self._started = relay.now()
         self._backend: Backend | None = None
 
@@ -61,6 +75,7 @@ class PairClient(Stage):
 
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
+        self._visitor = self._visitor.seen(transport)
         self._look_whether_full()
         held, self._held = self._held, None
         if held is not None:
@@ -127,7 +142,11 @@ class PairClient(Stage):
         """
         self._backend = None
         self._relay.gave_up(self._visitor, error.text)
-        self.abort()
+        refusal = None if self._framing is None else self._framing.refusal(reason(error))
+        if refusal is None:
+            self.abort()
+        else:
+            self.pass_on(Farewell(self._relay, refusal))
 
     # From the relay.
 
@@ -149,6 +168,13 @@ class PairClient(Stage):
     def _look_whether_full(self) -> None:
         if self._wire is not None and len(self._early) >= MAX_EARLY:
             self._wire.pauseProducing()
+
+
+def reason(error: GatewayError) -> str:
+    """
+    @return: what a client is told of it: not where the backends are.
+    """
+    return error.text.partition(": ")[2] or error.text
 
 
 class Pair(Tunnel):

@@ -4,13 +4,15 @@ The pool of connections to backends that all do the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.pool.core import Attempt, PoolLimits
 from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Retired
@@ -90,6 +92,13 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         for backend in self._backends if self._probing else ():
             self._carry_out(self._core.probe(backend, now))
 
+    def prewarm(self, wanted: Mapping[Backend, int]) -> Deferred[None]:
+        """
+        See L{PoolShell.prewarm}: the service begins, for the first time or again.
+        """
+        self._probing = True
+        return super().prewarm(wanted)
+
     def let_cool(self) -> None:
         """
         See L{PoolShell.let_cool}.
@@ -156,9 +165,10 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
 
     def _was_opened(self, key: Backend) -> None:
         super()._was_opened(key)
-        trouble = self._core.trouble(key)
+        error = self.last_error(key)
         # Of one that was left alone it is told in any case.
-        if trouble.error is not None and not trouble.left_alone and len(self._backends) > 1:
+        told = self._core.trouble(key).left_alone or _is_ours(error)
+        if error is not None and not told and len(self._backends) > 1:
             self._log.info("{key} can be reached again", key=str(key))
 
     def _not_opened(self, failure: Failure, attempt: Attempt[Backend, Any, Any]) -> None:
@@ -166,7 +176,7 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         super()._not_opened(failure, attempt)
         error = self.last_error(attempt.key)
         others = any(self.last_error(backend) is None for backend in self._backends)
-        ours = self._aborting or (error is not None and error.proxy_status == SHORTAGE)
+        ours = self._aborting or _is_ours(error)
         if worked and others and error is not None and not ours:
             self._log.warn(
                 "{text}; clients go to other backends until it can be reached", text=error.text
@@ -178,6 +188,13 @@ class RelayPool(PoolShell[Backend, BackendConnection]):
         # Of a pool that is shared, those handed over are no part.
         busy = active if self._framing is None else active + self._traffic[backend].owned
         return left_alone, failed, avoided, full, busy, self._turns[backend]
+
+
+def _is_ours(error: GatewayError | None) -> bool:
+    """
+    The backend has no part in a failure, so nothing is told of it.
+    """
+    return error is not None and error.proxy_status == SHORTAGE
 
 
 def _add(traffic: Traffic, connection: BackendConnection) -> None:

@@ -23,7 +23,7 @@ from fastcar_tw.downstream.stage import Stage
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.relay.connection import BackendConnection
 from fastcar_tw.relay.framing import FrameError, Framing, Use
-from fastcar_tw.relay.pair import MAX_EARLY, PairClient
+from fastcar_tw.relay.pair import MAX_EARLY, PairClient, reason
 from fastcar_tw.relay.requests import Batch, RequestQueue
 from fastcar_tw.relay.visitor import Visitor
 from fastcar_tw.upstream.backends import Backend
@@ -48,6 +48,7 @@ class PooledClient(Stage):
 
     __slots__ = (
         "_answered",
+        "_asking",
         "_backend",
         "_batch",
         "_beginning",
@@ -55,6 +56,7 @@ class PooledClient(Stage):
         "_connection",
         "_deaf",
         "_draining",
+        "_farewell",
         "_framing",
         "_full",
         "_held_until",
@@ -101,6 +103,9 @@ class PooledClient(Stage):
         # It has sent what is no request; what follows is read and dropped, since a connection that
         # is closed before all was read takes the last responses with it.
         self._deaf = False
+        self._farewell = b""
+        # The pool is being asked just now.
+        self._asking = False
 
     def __repr__(self) -> str:
         return f"<PooledClient {self._visitor}>"
@@ -109,6 +114,7 @@ class PooledClient(Stage):
 
     def makeConnection(self, transport: Wire) -> None:
         super().makeConnection(transport)
+        self._visitor = self._visitor.seen(transport)
         transport.registerProducer(self, True)
 
     def dataReceived(self, data: bytes) -> None:
@@ -118,7 +124,8 @@ class PooledClient(Stage):
             self._requests.feed(data)
         except FrameError as error:
             self._relay.gave_up(self._visitor, f"sent no valid request: {error}")
-            # What came before it is answered.
+            # What came before it is answered first.
+            self._farewell = self._framing.refusal(str(error)) or b""
             self._deaf = self._input_ended = True
             if self._batch is None:
                 self._go_on()
@@ -200,7 +207,17 @@ class PooledClient(Stage):
         See L{Waiter<fastcar_tw.upstream.pool_shell.Waiter>}.
         """
         self._backend = None
-        self._give_up(error.text)
+        batch, wire = self._batch, self._wire
+        refusal = self._framing.refusal(reason(error))
+        # What would follow in a transaction must not be carried out without one.
+        if batch is None or wire is None or refusal is None or batch.holds:
+            self._give_up(error.text)
+            return
+        self._relay.turned_down(self._visitor, error.text)
+        self._batch = None
+        wire.write(refusal * batch.number)
+        if not self._asking:
+            self._go_on()
 
     # From the connection.
 
@@ -217,6 +234,8 @@ class PooledClient(Stage):
         if not self._full or wire is None:
             self.deadline = self._relay.response_deadline()
         elif wire.unsent > self._relay.config.max_frame and self._connection is not None:
+            if not self._pausing:
+                self._expect_reading()
             self._pausing = True
             self._connection.pause_reading()
 
@@ -324,11 +343,18 @@ class PooledClient(Stage):
 
     def _go_on(self) -> None:
         """
-        Nothing is due to the client: see what comes next.
+        Nothing is due to the client: see what comes next, until something is.
+        """
+        while self._batch is None and self._step():
+            pass
+
+    def _step(self) -> bool:
+        """
+        @return: whether there was something to be sent.
         """
         wire, requests = self._wire, self._requests
         if wire is None or self._full or self._closing:
-            return
+            return False
         batch = requests.next()
         if self._paused and requests.size < MAX_WAITING and not self._input_ended:
             self._paused = False
@@ -337,6 +363,7 @@ class PooledClient(Stage):
             self._give_up("takes too long for its transaction")
         elif batch is not None:
             self._send(batch)
+            return True
         elif requests.last is Use.OWN:
             self._become_pair(wire)
         elif requests.last is Use.LAST:
@@ -350,6 +377,7 @@ class PooledClient(Stage):
             self.deadline = self._relay.client_deadline()
         else:
             self.deadline = self._relay.keepalive_deadline()
+        return False
 
     def _send(self, batch: Batch) -> None:
         relay = self._relay
@@ -362,7 +390,9 @@ class PooledClient(Stage):
             return
         self.deadline = NEVER  # the pool has one
         self._backend = relay.pool.choose()
+        self._asking = True
         relay.pool.acquire(self._backend, self)
+        self._asking = False
 
     def _become_pair(self, wire: Wire) -> None:
         """
@@ -371,7 +401,8 @@ class PooledClient(Stage):
         held, self._connection = self._connection, None
         wire.unregisterProducer()
         rest = self._requests.rest()
-        self.pass_on(PairClient(self._relay, self._visitor, rest, self._input_ended, held))
+        pair = PairClient(self._relay, self._visitor, rest, self._input_ended, held, self._framing)
+        self.pass_on(pair)
 
     def _close(self, wire: Wire) -> None:
         """
@@ -383,7 +414,7 @@ class PooledClient(Stage):
             connection.abort()
         wire.unregisterProducer()
         if self._deaf:
-            self.pass_on(Farewell(self._relay, b""))
+            self.pass_on(Farewell(self._relay, self._farewell))
             return
         self._expect_reading()
         wire.loseConnection()

@@ -10,6 +10,7 @@ from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.relay.config import RelayConfig
 from fastcar_tw.relay.connection import BackendConnection
 from fastcar_tw.relay.framing import Framing
+from fastcar_tw.relay.log_limit import LimitedLog
 from fastcar_tw.relay.pair import Pair, PairClient
 from fastcar_tw.relay.pool import RelayPool
 from fastcar_tw.relay.pooled import PooledClient
@@ -43,6 +44,7 @@ class Relay(Clients):
         self._accepted = 0
         self._refused = 0
         self._full = False
+        self._warnings = LimitedLog(self.log, self.deadlines)
 
     def admit(self) -> bool:
         """
@@ -142,13 +144,19 @@ class Relay(Clients):
         """
         One end of a pair was lost that had not ended its sending.
         """
-        self.log.warn("{pair}: the {by} has broken it off", pair=pair.what, by=by)
+        self._warnings.warn(f"{pair.what}: the {by} has broken it off")
 
     def gave_up(self, visitor: Visitor, text: str) -> None:
         """
         Log why a client is not served any further.
         """
-        self.log.warn("{visitor}: {text}; closed", visitor=str(visitor), text=text)
+        self._warnings.warn(f"{visitor}: {text}; closed")
+
+    def turned_down(self, visitor: Visitor, text: str) -> None:
+        """
+        Log why requests of a client were not carried out.
+        """
+        self._warnings.warn(f"{visitor}: {text}; refused")
 
     def stalled(self, what: str, started: float) -> None:
         """

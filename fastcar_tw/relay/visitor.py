@@ -4,11 +4,16 @@ Who a client is, as far as that is known.
 
 from __future__ import annotations
 
+import socket
+from struct import Struct
 from typing import NamedTuple
 
 from fastcar_tw.http.target import join_authority
 from fastcar_tw.relay.proxy_protocol import ProxyAddresses
 from fastcar_tw.wire import Wire
+
+#: Process, user and group.
+_UCRED = Struct("iII")
 
 
 class Visitor(NamedTuple):
@@ -17,18 +22,30 @@ class Visitor(NamedTuple):
 
     @ivar listener: where it came in.
     @ivar peer: address and port of a TCP client.
+    @ivar pid: the process of a client that came in by a UNIX socket; 0: not known.
     @ivar told: what it has said in a PROXY header; None: nothing.
     """
 
     listener: str
     peer: tuple[str, int] | None = None
     told: ProxyAddresses | None = None
+    pid: int = 0
 
     def __str__(self) -> str:
         source = self.peer
         if self.told is not None and self.told.source is not None:
             source = self.told.source
-        return f"client of {self.listener}" if source is None else f"client {_shown(source)}"
+        if source is not None:
+            return f"client {join_authority(*source)}"
+        return f"client of {self.listener}" + (f" (pid {self.pid})" if self.pid else "")
+
+    def seen(self, wire: Wire) -> Visitor:
+        """
+        @return: the same, with what the wire tells.
+        """
+        if self.peer is not None or self.pid:
+            return self
+        return self._replace(pid=peer_pid(wire.getHandle()))
 
     def addresses(self, wire: Wire) -> ProxyAddresses:
         """
@@ -46,5 +63,13 @@ class Visitor(NamedTuple):
         return ProxyAddresses(self.peer, (host, port))
 
 
-def _shown(address: tuple[str, int]) -> str:
-    return join_authority(*address)
+def peer_pid(sock: socket.socket) -> int:
+    """
+    @return: the process that has connected a UNIX socket (unix(7), SO_PEERCRED); 0: not known.
+    """
+    try:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        pid: int = _UCRED.unpack(credentials)[0]
+    except (AttributeError, OSError):  # not Linux, or no such socket
+        return 0
+    return pid

@@ -83,4 +83,8 @@ def _explain(reason: BaseException | None, where: str) -> GatewayError | None:
                 if number in _SHORTAGES:
                     status, proxy_status = 503, SHORTAGE
             return GatewayError(status, proxy_status, f"{where}: {words}")
+    if isinstance(reason, OSError) and reason.errno in _SHORTAGES:
+        # Where a UNIX socket cannot even be made, Twisted lets the error through as it is.
+        words = f"{where}: connection failed ({reason.strerror})"
+        return GatewayError(503, SHORTAGE, words)
     return None

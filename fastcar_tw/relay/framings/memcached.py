@@ -43,9 +43,10 @@ _KEY = rb"%b%b{1,250}" % (_SPACE, _TOKEN)
 _KEYS = rb"(?:%b){1,2000}" % _KEY
 _NUMBER = rb"%b\d{1,20}" % _SPACE
 # Larger ones do not fit everywhere, and then the data is taken for a command.
-_INT32 = rb"(?:1?\d{1,9}|20\d{8}|21[0-3]\d{7})"
-_TIME = rb"%b-?%b" % (_SPACE, _INT32)
-_DATA = rb"%b%b%b%b%b(\d{1,9})" % (_KEY, _SPACE, _INT32, _TIME, _SPACE)
+_INT = rb"(?:1?\d{1,9}|20\d{8}|21[0-3]\d{7})"
+_UNSIGNED = rb"(?:[1-3]?\d{1,9}|4[01]\d{8}|4294967295)"
+_TIME = rb"%b-?%b" % (_SPACE, _INT)
+_DATA = rb"%b%b%b%b%b(\d{1,9})" % (_KEY, _SPACE, _UNSIGNED, _TIME, _SPACE)
 _FLAGS = rb"(?:%b(?!q)%b{1,250}){0,20}" % (_SPACE, _TOKEN)
 _STATS = (
     rb"items|slabs|sizes|settings|conns|extstore|reset|detail (?:on|off|dump)"
@@ -101,6 +102,9 @@ class MemcachedFraming(Framing):
 
     def responses(self) -> Framer:
         return LineFramer(_short_response, _response_lines, _response_lines, 1, self._max_frame)
+
+    def refusal(self, text: str) -> bytes:
+        return b"SERVER_ERROR fastcar: %b\r\n" % text.encode("ascii", "replace")
 
     def session(self) -> Session:
         return _MemcachedSession()

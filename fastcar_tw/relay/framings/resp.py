@@ -164,6 +164,9 @@ class RESPFraming(Framing):
     def session(self) -> Session:
         return _RESPSession()
 
+    def refusal(self, text: str) -> bytes:
+        return b"-ERR fastcar: %b\r\n" % text.encode("ascii", "replace")
+
     def is_error(self, response: bytes) -> bool:
         return response.startswith(b"-")
 
