@@ -118,7 +118,7 @@ class DefaultsTests(RelayConfigCase):
     def test_frozen(self) -> None:
         """A configuration that was checked stays what it is."""
         with self.assertRaises(dataclasses.FrozenInstanceError):
-            self.config().pool = 5  # type: ignore[misc]
+            self.config().pool = 5  # type: ignore[misc]  # that is the test
 
     def test_needed(self) -> None:
         """There is something to listen on and something to relay to."""

@@ -127,7 +127,7 @@ class SharingTests(RelayTestCase):
                 order.append(data)
                 write(data)
 
-            end.transport.write = noted  # type: ignore[method-assign]
+            end.transport.write = noted  # type: ignore[method-assign]  # to see the order
         self.connection.send(b"A\n")
         self.assertEqual(order, [b"b\n", b"A\n"])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastcar_tw.relay.pooled import MAX_MOVES
 
 from .support import SIGNS, VISITOR, End, RelayTestCase, logged
@@ -172,7 +174,7 @@ class ResponseTests(RelayTestCase):
                 self.start(backends=1)
                 self.client.send(b"a\nb\n")
                 self.connection.send(sent)
-                self.lines = logged(lambda end=end: end(self.connection))  # type: ignore[misc]
+                self.lines = logged(partial(end, self.connection))
                 self.check_ended(f"closed the connection {when} its response", sent)
 
     def test_closed_between(self) -> None:
@@ -203,7 +205,7 @@ class ResponseTests(RelayTestCase):
         for end in (End.close, End.reset, End.end):
             self.start()
             self.warm()
-            self.assertEqual(logged(lambda end=end: end(self.connection)), [])  # type: ignore[misc]
+            self.assertEqual(logged(partial(end, self.connection)), [])
             self.exchange(b"a\n", b"A\n")
             self.assertEqual(len(self.relay.connections), 2)
 
@@ -325,7 +327,7 @@ class UnsentTests(RelayTestCase):
         backend.accepting = False
         self.client.send(b"a\n")
         for number in range(MAX_MOVES):
-            self.assertEqual(logged(lambda n=number: backend.attempts[n].accept(gone=True)), [])  # type: ignore[misc]
+            self.assertEqual(logged(partial(backend.attempts[number].accept, gone=True)), [])
             self.assertFalse(self.client.closed)
         lines = logged(lambda: backend.attempts[MAX_MOVES].accept(gone=True))
         what = f"{BACKEND} closed the connection before its response"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from .support import SIGNS, VISITOR, End, RelayTestCase, logged
 
@@ -126,7 +127,7 @@ class LeavingTests(RelayTestCase):
                 self.start()
                 self.client.send(b"a\n")
                 self.leave(way)
-                self.assertEqual(logged(lambda end=end: end(self.connection)), [])  # type: ignore[misc]
+                self.assertEqual(logged(partial(end, self.connection)), [])
                 self.check_gone()
 
     def test_backend_silent(self) -> None:
@@ -162,7 +163,7 @@ class LeavingTests(RelayTestCase):
             self.exchange(b"a\nb\n", b"A\nB\n")
             self.relay.elapse(2.5)
             self.client.send(b"c\n")
-            self.assertEqual(logged(lambda way=way: way(self.client)), [])  # type: ignore[misc]
+            self.assertEqual(logged(partial(way, self.client)), [])
             lines = logged(lambda: self.connection.send(b"C\n"))
             self.assertEqual(lines, [f"{VISITOR}: left after 2.500 s, 3 requests answered"])
             other = self.relay.client()
@@ -196,7 +197,7 @@ class TransactionTests(RelayTestCase):
             first = self.connection
             other = self.relay.client()
             other.send(b"other\n")
-            self.assertEqual(logged(lambda way=way: way(self.client)), [])  # type: ignore[misc]
+            self.assertEqual(logged(partial(way, self.client)), [])
             self.assertTrue(first.aborted)
             self.assertEqual(first.take(), b"")
             self.assertIsNot(self.connection, first)
