@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import setting
+from bench import command, setting
 from bench.arguments import checked, positive, positive_int
 from bench.fastcgi import gateways, php_fpm, report, targets
 from bench.fastcgi.gateways import FASTCAR, Gateway, Start
-from bench.fastcgi.measure import Measurement, Result
+from bench.fastcgi.measure import Measurement
 from bench.fastcgi.report import Row
 from bench.fastcgi.scenarios import select
 from bench.measure import Pace
-from bench.processes import BenchError, stop_signals
+from bench.processes import BenchError
 
 _FULL = Pace(rounds=5, duration=1.0, warm_up=0.3)
 _QUICK = Pace(rounds=1, duration=0.2, warm_up=0.1)
@@ -28,25 +27,7 @@ _TIMEOUT = 5.0
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.fastcgi", description=__doc__)
     add = parser.add_argument
-    add(
-        "--scenarios",
-        type=checked(select),
-        default="*",
-        metavar="PATTERNS",
-        help="comma-separated shell patterns, such as 'hello,5*' (default: all)",
-    )
-    add(
-        "--rounds",
-        type=checked(positive_int),
-        metavar="N",
-        help=f"slices of each gateway in each scenario (default {_FULL.rounds})",
-    )
-    add(
-        "--slice",
-        type=checked(positive),
-        metavar="SECONDS",
-        help=f"length of a slice, longer beside slow scripts (default {_FULL.duration:g})",
-    )
+    command.add_options(parser, select, _FULL, examples="hello,5*", of="gateway")
     add(
         "--timeout",
         type=checked(positive),
@@ -62,9 +43,6 @@ def _parser() -> argparse.ArgumentParser:
         help="fastcar's --connections, a fastcar for each"
         f" (default {php_fpm.CHILDREN - 1},{php_fpm.CHILDREN}, of {php_fpm.CHILDREN} children)",
     )
-    add("--quick", action="store_true", help="one short slice each: shows that it works, no more")
-    add("--markdown", action="store_true", help="print markdown tables")
-    add("--out", type=Path, metavar="DIR", help="write results.md and results.json there")
     return parser  # fmt: skip
 
 
@@ -74,23 +52,11 @@ def _connections(text: str) -> list[int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison. Returns 0 if fastcar started and answered every request."""
-    options = _parser().parse_args(argv)
-    try:
-        with stop_signals():
-            return _compare(options)
-    except BenchError as error:
-        print(f"bench.fastcgi: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench.fastcgi: interrupted", file=sys.stderr)
-        return 130
+    return command.run(_parser(), argv, _compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    quickness = _QUICK if options.quick else _FULL
-    pace = Pace(
-        options.rounds or quickness.rounds, options.slice or quickness.duration, quickness.warm_up
-    )
+    pace = command.chosen_pace(options, _FULL, _QUICK)
     starts = gateways.starts(options.connections)
     with contextlib.ExitStack() as stack:
         # UNIX socket paths are short: not wherever TMPDIR points to.
@@ -99,15 +65,15 @@ def _compare(options: argparse.Namespace) -> int:
         )
         php = stack.enter_context(php_fpm.run_php_fpm(folder / "php", list(starts)))
         entered, missing = _enter(stack, folder, php.sockets, starts)
-        run = Measurement(entered, php.pid, pace, options.timeout, _progress)
+        run = Measurement(entered, php.pid, pace, options.timeout, command.progress)
         results = run.run(options.scenarios)
-        _progress("")
+        command.progress("")
     rows = report.summarise(results)
     about = _about(pace, options.timeout, missing)
-    text = _text(about, rows, markdown=options.markdown)
-    print(text)
+    print(command.outcome(about, _tables(rows, options.markdown), options.markdown))
     if options.out:
-        _write(options.out, _text(about, rows, markdown=True), about, rows, results)
+        data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+        command.write(options.out, command.outcome(about, _tables(rows, True), True), data)
     failed = any(row.failed or row.failure for row in rows if row.gateway.startswith(FASTCAR))
     return 1 if missing or failed else 0
 
@@ -136,26 +102,11 @@ def _about(pace: Pace, timeout: float, missing: list[str]) -> list[str]:
     ]
 
 
-def _text(about: list[str], rows: list[Row], markdown: bool) -> str:
-    head = "".join(f"{'- ' if markdown else ''}{line}\n" for line in about)
-    parts = [head, report.table(rows, markdown)]
+def _tables(rows: list[Row], markdown: bool) -> list[str]:
+    tables = [report.table(rows, markdown)]
     if targets.lines(rows):
-        parts.append("\n" + targets.table(rows, markdown))
-    return "\n".join(parts)
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _write(
-    folder: Path, text: str, about: list[str], rows: list[Row], results: list[Result]
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(text + "\n")
-    data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
-    (folder / "results.json").write_text(json.dumps(data, indent=1) + "\n")
+        tables.append(targets.table(rows, markdown))
+    return tables
 
 
 if __name__ == "__main__":

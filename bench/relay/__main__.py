@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import setting
-from bench.arguments import checked, positive, positive_int
+from bench import command, setting
 from bench.measure import Pace
-from bench.processes import BenchError, require, stop_signals
+from bench.processes import BenchError, require
 from bench.relay import report, targets
-from bench.relay.measure import Measurement, Result
+from bench.relay.measure import Measurement
 from bench.relay.relays import FASTCAR, POOL, POOLED
 from bench.relay.report import Row
 from bench.relay.scenarios import select
@@ -26,60 +24,27 @@ _QUICK = Pace(rounds=1, duration=0.15, warm_up=0.05)
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=__doc__)
-    add = parser.add_argument
-    add(
-        "--scenarios",
-        type=checked(select),
-        default="*",
-        metavar="PATTERNS",
-        help="comma-separated shell patterns, such as 'small-*,down-1' (default: all)",
-    )
-    add(
-        "--rounds",
-        type=checked(positive_int),
-        metavar="N",
-        help=f"slices of each relay in each scenario (default {_FULL.rounds})",
-    )
-    add(
-        "--slice",
-        type=checked(positive),
-        metavar="SECONDS",
-        help=f"length of a slice (default {_FULL.duration:g})",
-    )
-    add("--quick", action="store_true", help="one short slice each: shows that it works, no more")
-    add("--markdown", action="store_true", help="print markdown tables")
-    add("--out", type=Path, metavar="DIR", help="write results.md and results.json there")
+    command.add_options(parser, select, _FULL, examples="small-*,down-1", of="relay")
     return parser  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison. Returns 0 if fastcar started and failed nothing."""
-    options = _parser().parse_args(argv)
-    try:
-        with stop_signals():
-            return _compare(options)
-    except BenchError as error:
-        print(f"bench.relay: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench.relay: interrupted", file=sys.stderr)
-        return 130
+    return command.run(_parser(), argv, _compare)
 
 
 def _compare(options: argparse.Namespace) -> int:
-    quickness = _QUICK if options.quick else _FULL
-    pace = Pace(
-        options.rounds or quickness.rounds, options.slice or quickness.duration, quickness.warm_up
-    )
+    pace = command.chosen_pace(options, _FULL, _QUICK)
     with tempfile.TemporaryDirectory(prefix="fc-bench-", dir="/tmp") as folder:
-        run = Measurement(Path(folder), pace, _progress)
+        run = Measurement(Path(folder), pace, command.progress)
         results = run.run(options.scenarios)
-    _progress("")
+    command.progress("")
     rows = report.summarise(results)
     about = _about(pace, list(run.missing.values()))
-    print(_text(about, rows, markdown=options.markdown))
+    print(command.outcome(about, _tables(rows, options.markdown), options.markdown))
     if options.out:
-        _write(options.out, _text(about, rows, markdown=True), about, rows, results)
+        data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+        command.write(options.out, command.outcome(about, _tables(rows, True), True), data)
     ours = {FASTCAR, POOLED}
     failed = any(row.failed for row in rows if row.relay in ours)
     return 1 if failed or ours & set(run.missing) else 0
@@ -112,26 +77,11 @@ def _version(program: str, package: str, option: str) -> str:
     return " ".join(done.stdout.split()[:3])
 
 
-def _text(about: list[str], rows: list[Row], markdown: bool) -> str:
-    head = "".join(f"{'- ' if markdown else ''}{line}\n" for line in about)
-    parts = [head, report.table(rows, markdown)]
+def _tables(rows: list[Row], markdown: bool) -> list[str]:
+    tables = [report.table(rows, markdown)]
     if targets.lines(rows):
-        parts.append("\n" + targets.table(rows, markdown))
-    return "\n".join(parts)
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-
-
-def _write(
-    folder: Path, text: str, about: list[str], rows: list[Row], results: list[Result]
-) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "results.md").write_text(text + "\n")
-    data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
-    (folder / "results.json").write_text(json.dumps(data, indent=1) + "\n")
+        tables.append(targets.table(rows, markdown))
+    return tables
 
 
 if __name__ == "__main__":
