@@ -10,8 +10,11 @@ import tempfile
 from pathlib import Path
 
 from twisted.application.app import ServerOptions
+from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from fastcar_tw.checks import option_name
+from fastcar_tw.relay import config
 from fastcar_tw.relay.framing import FRAMINGS, Use, parse_framing
 from fastcar_tw.relay.framings import resp
 from fastcar_tw.relay.framings.resp import RESPFraming
@@ -45,6 +48,19 @@ class RelayDocsTests(SynchronousTestCase):
         for name, _, default, _ in RelayOptions.optParameters:
             stated = self.rows[f"--{name}"][1]
             self.assertEqual(stated, "none" if default is None else f"`{default}`", name)
+
+    def test_options_of_pools(self) -> None:
+        """Which need C{--pool} is said, and those are the ones that are refused without it."""
+        [said] = re.findall(r"Only with `--pool`, and refused without it: ([^.]*)\.", TEXT)
+        listed = set(re.findall(r"`(--[a-z-]+)`", said))
+        self.assertEqual(listed, {"--framing", *map(option_name, config._OF_POOLS)})
+        for option in listed:
+            value = {"--framing": "resp", "--max-frame": "1k"}.get(option, "3")
+            arguments = ["--listen=unix:/a", "--backend=unix:/b", f"{option}={value}"]
+            with self.assertRaisesRegex(UsageError, "--pool"):
+                RelayOptions().parse(arguments)
+            framing = [] if option == "--framing" else ["--framing=resp"]
+            RelayOptions().parse([*arguments, "--pool=4", *framing])
 
     def test_options_in_the_text(self) -> None:
         """An option named in the text is one of fastcar's or twistd's."""

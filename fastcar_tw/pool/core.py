@@ -263,7 +263,7 @@ class PoolCore(Generic[K, C, W]):
             lane.breaker.ended(attempt.probe)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
-            if not self._send_on(attempt.waiter, lane, now, decisions):
+            if not self._send_on(attempt.waiter, attempt.deadline, lane, now, decisions):
                 decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
         elif lane.promised > lane.opening - len(lane.owned):
             first = next(iter(lane.line.values()))
@@ -633,7 +633,7 @@ class PoolCore(Generic[K, C, W]):
         hopeless: list[Place[K, C, W]] = []
         for place in list(lane.fresh_queued.values()):
             self._leave_line(lane, place.waiter)
-            if not self._send_on(place.waiter, lane, now, decisions):
+            if not self._send_on(place.waiter, place.deadline, lane, now, decisions):
                 hopeless.append(place)
         if lane.queued and not lane.working and not self._move_away(lane, now, decisions):
             hopeless += lane.queued.values()
@@ -656,6 +656,7 @@ class PoolCore(Generic[K, C, W]):
             del self._queue[place.waiter]
             del lane.fresh_queued[place.waiter]
             attempt.waiter = place.waiter
+            attempt.deadline = place.deadline
             lane.owned[place.waiter] = attempt
         else:
             self._promise(lane)
@@ -802,12 +803,18 @@ class PoolCore(Generic[K, C, W]):
         return False
 
     def _send_on(
-        self, waiter: W, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+        self,
+        waiter: W,
+        deadline: float,
+        lane: Lane[K, C, W],
+        now: float,
+        decisions: list[Decision[W, C, K]],
     ) -> bool:
         """
         Have another connection opened for a request that must have a new one, and whose attempt has
         failed.
 
+        @param deadline: until when it may be in a queue; seconds.
         @return: whether there is whom to ask.
         """
         return False

@@ -80,11 +80,12 @@ class Attempt(Generic[K, C, W]):
 
     @ivar key: to whom.
     @ivar waiter: whose it is; None: it is for the first in line when it succeeds.
+    @ivar deadline: until when that may be in a queue, should this fail; seconds.
     @ivar number: requests with a larger one have come later.
     @ivar probe: it shows whether an origin that has failed works again.
     """
 
-    __slots__ = ("key", "lane", "number", "probe", "waiter")
+    __slots__ = ("deadline", "key", "lane", "number", "probe", "waiter")
 
     def __init__(
         self, lane: Lane[K, C, W], number: int, waiter: W | None = None, probe: bool = False
@@ -93,6 +94,7 @@ class Attempt(Generic[K, C, W]):
         self.lane = lane
         self.number = number
         self.waiter = waiter
+        self.deadline = 0.0
         self.probe = probe
 
 

@@ -73,18 +73,25 @@ class OneLineCore(PoolCore[K, C, W]):
         if refuge is None:
             return False
         place.lane.queued[place.waiter] = self._queue[place.waiter] = place
-        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
+        self._sort_queue()
         self._take_refuge(refuge, now, decisions)
         return True
 
     def _send_on(
-        self, waiter: W, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
+        self,
+        waiter: W,
+        deadline: float,
+        lane: Lane[K, C, W],
+        now: float,
+        decisions: list[Decision[W, C, K]],
     ) -> bool:
         refuge = self._refuge(lane, now)
         # One that refuses more connections than it has is not asked in vain.
         if refuge is None or refuge.error is not None:
             return False
         self._stand_in_line(refuge, waiter, now, again=True)
+        self._queue[waiter].deadline = deadline
+        self._sort_queue()
         self._settle(refuge, now, decisions)
         return True
 
@@ -95,6 +102,9 @@ class OneLineCore(PoolCore[K, C, W]):
         if refuge is not None:
             self._take_refuge(refuge, now, decisions)
         return refuge is not None
+
+    def _sort_queue(self) -> None:
+        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
 
     def _unpromised(self) -> Iterator[Place[K, C, W]]:
         """

@@ -209,13 +209,18 @@ class PooledClient(Stage):
         self._backend = None
         batch, wire = self._batch, self._wire
         refusal = self._framing.refusal(reason(error))
-        # What would follow in a transaction must not be carried out without one.
-        if batch is None or wire is None or refusal is None or batch.holds:
+        if batch is None or wire is None or refusal is None:
             self._give_up(error.text)
             return
-        self._relay.turned_down(self._visitor, error.text)
         self._batch = None
         wire.write(refusal * batch.number)
+        if batch.holds:
+            # What would follow in a transaction must not be carried out without one.
+            self._relay.gave_up(self._visitor, error.text)
+            self._deaf = self._input_ended = True
+            self._close(wire)
+            return
+        self._relay.turned_down(self._visitor, error.text)
         if not self._asking:
             self._go_on()
 
@@ -416,6 +421,8 @@ class PooledClient(Stage):
         if self._deaf:
             self.pass_on(Farewell(self._relay, self._farewell))
             return
+        if self._farewell:
+            wire.write(self._farewell)
         self._expect_reading()
         wire.loseConnection()
 
@@ -433,6 +440,7 @@ class PooledClient(Stage):
             self.abort()
             return
         self._input_ended = True
+        self._farewell = b""  # it would be taken for what is missing
         self._close(wire)
 
     def _end(self) -> None:

@@ -56,6 +56,8 @@ REFUSED = [
     ("tcp", "an endpoint such as tcp:3128:interface=127.0.0.1"),
     ("tcp:", "an endpoint such as tcp:3128:interface=127.0.0.1"),
     ("tcp:http", "an endpoint such as tcp:3128:interface=127.0.0.1"),
+    ("tcp:127.0.0.1:80", "(write tcp:80:interface=127.0.0.1)"),
+    ("tcp:localhost:http", "an endpoint such as tcp:3128:interface=127.0.0.1"),
     ("tcp:80:colour=red", "port and interface only (not understood: colour=)"),
     ("tcp:80:backlog=50" + LOCAL, "port and interface only (not understood: backlog=)"),
     ("tcp6:80:backlog=9", "port and interface only (not understood: backlog=)"),

@@ -125,6 +125,28 @@ function binary_misses(): Generator
     yield from misses(connect(true));
 }
 
+/** What cannot be carried out: is a failure, or the key just not there? */
+function refused(): Generator
+{
+    $memcached = connect();
+    $memcached->setOption(Memcached::OPT_RETRY_TIMEOUT, 0);
+    foreach (['get', 'increment', 'delete', 'touch'] as $method) {
+        yield $memcached->$method('a');
+        yield $memcached->getResultCode() === Memcached::RES_NOTFOUND;
+    }
+    yield $memcached->getMulti(['a', 'b']);
+    yield $memcached->set('a', 'value');
+}
+
+/** A value that is too large, and what comes after. */
+function oversize(): Generator
+{
+    $memcached = connect();
+    yield $memcached->set('a', 'small');
+    yield $memcached->set('b', str_repeat('x', 3_000_000));
+    yield connect()->get('a');
+}
+
 /** Short-lived clients, one after the other. */
 function counting(): Generator
 {

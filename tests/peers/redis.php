@@ -205,6 +205,36 @@ function subscribing(Redis $redis): Generator
     yield $messages;
 }
 
+/** Asks when it is told that nobody is there, and then until somebody is there again. */
+function outage(Redis $redis): Generator
+{
+    yield $redis->set('a', 'b');
+    fgets(STDIN);
+    yield failing(fn () => $redis->ping());
+    do {
+        $answer = failing(fn () => $redis->ping());
+    } while ($answer !== true);
+    yield $redis->get('a');
+}
+
+/** What cannot be carried out. */
+function refused(Redis $redis): Generator
+{
+    yield failing(fn () => $redis->get('a'));
+    yield failing(fn () => $redis->set('a', 'b'));
+    yield failing(fn () => $redis->incr('n'));
+    yield failing(fn () => $redis->multi(Redis::PIPELINE)->get('a')->incr('n')->exec());
+    yield failing(fn () => $redis->multi());
+}
+
+/** A value that is too large, and what comes after. */
+function oversize(Redis $redis): Generator
+{
+    yield $redis->set('a', 'small');
+    yield failing(fn () => $redis->set('a', str_repeat('x', 3_000_000)));
+    yield $redis->get('a');
+}
+
 /** Short-lived clients, one after the other. */
 function counting(Redis $redis): Generator
 {

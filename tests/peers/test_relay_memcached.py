@@ -100,6 +100,23 @@ class PHPTests(MemcachedTestCase):
         self.assertEqual(run_php("text", relay.socket), direct_results("text"))
 
 
+class RefusalTests(MemcachedTestCase):
+    """What PHP's client makes of requests that are not carried out."""
+
+    def test_down(self) -> None:
+        """Without a memcached each fails; nothing passes for a key that is not there."""
+        path = os.path.join(self.folder(), "nothing.sock")
+        relay = self.start_relay(*POOLED, backend=f"unix:{path}")
+        for place in (relay.socket, f"127.0.0.1:{relay.port}"):
+            self.assertEqual(run_php("refused", place), [False] * 10)
+
+    def test_oversize(self) -> None:
+        """A value that is too large fails."""
+        relay = self.relay(*POOLED)
+        for place in (relay.socket, f"127.0.0.1:{relay.port}"):
+            self.assertEqual(run_php("oversize", place), [True, False, "small"])
+
+
 class TextTests(MemcachedTestCase):
     """What PHP's client never sends."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -129,6 +130,23 @@ class BytesTests(RelayTestCase):
                     client.end_output()
             for client in clients:
                 self.assertEqual(client.read_to_end(), noise()[:size])
+
+    def test_written_and_closed(self) -> None:
+        """Neither is what a client sends that then closes altogether, as loggers do."""
+        received: Queue[bytes] = Queue()
+        relay = self.shared_relay(
+            backend=self.backend(lambda peer: received.put(peer.read_to_end()))
+        )
+        for dial in (relay.dial, relay.dial_tcp):
+            # Whether the relay sees the bytes and the end in one look or in two.
+            for together in (contextlib.nullcontext, relay.stopped):
+                for size in (7, 60_000, 100_000):
+                    with together():
+                        client = dial()
+                        client.send(noise()[:size])
+                        client.close()
+                    self.assertEqual(received.get(timeout=LIMIT), noise()[:size])
+        self.assertTrue(received.empty())
 
     def test_late_backend(self) -> None:
         """So it is if the backend cannot take connections yet."""

@@ -11,7 +11,7 @@ from queue import Queue
 
 from tests.peers.memcached import shared_memcached
 from tests.peers.processes import LIMIT, Process
-from tests.peers.redis import Redis, RedisClient, Reply, command, shared_redis
+from tests.peers.redis import Redis, RedisClient, RedisError, Reply, command, shared_redis
 from tests.peers.relay import Relay, RelayTestCase
 from tests.peers.sockets import Peer, RawOrigin
 from tests.peers.test_relay_memcached import php_with_memcached
@@ -190,7 +190,7 @@ class RealFailuresTests(RelayTestCase):
         self.assertEqual(client.ask("INCR", "a"), 1)
 
     def test_not_there(self) -> None:
-        """While it is not, clients that ask are closed, and the log says why."""
+        """While it is not, clients that ask are told so, and the log says why."""
         folder = self.folder()
         redis = Redis(folder)
         self.addCleanup(redis.stop)
@@ -199,13 +199,16 @@ class RealFailuresTests(RelayTestCase):
         self.assertEqual(RedisClient(self.client(relay)).ask("PING"), b"PONG")
         redis.send_signal(signal.SIGKILL)
         redis.wait()
-        self.assertEqual(ended(self.client(relay, command("PING"))), b"")
+        asking = RedisClient(self.client(relay))
+        with self.assertRaisesRegex(RedisError, "^FASTCAR .*(refused|No such file)"):
+            asking.ask("PING")
         self.assertRegex(relay.logs(r"redis\.sock.*(refused|No such file)"), "#warn")
-        # Who has asked for nothing has not noticed, and is served when it can be.
+        # Both are there, and served when they can be.
         os.unlink(redis.socket)
         second = Redis(folder)
         self.addCleanup(second.stop)
-        self.assertEqual(RedisClient(idle).ask("PING"), b"PONG")
+        for client in (asking, RedisClient(idle)):
+            self.assertEqual(client.ask("PING"), b"PONG")
 
 
 class FailuresTests(RelayTestCase):
@@ -383,14 +386,17 @@ class FailuresTests(RelayTestCase):
             self.assertRegex(relay.logs("--max-frame"), "#warn")
 
     def test_malformed(self) -> None:
-        """What cannot be a request ends its client; the log does not repeat it."""
+        """What cannot be a request ends its client, which is told why; the log does not repeat
+        it."""
         redis = shared_redis()
         relay = self.shared_relay("--pool", "1", "--framing", "resp", backend=redis.backend)
         malformed = (b"*1\r\n$secret\r\n", b"*secret\r\n", b"*1\r\n+secret\r\n")
         # It is about what the client's own connection has done, and there is none.
         for data in (*malformed, command("WAIT", 1, 0)):
             client = self.client(relay, command("PING") + data)
-            self.assertEqual(ended(client), b"+PONG\r\n", data)
+            said = ended(client)
+            self.assertRegex(said, rb"^\+PONG\r\n-FASTCAR expected [^\r\n]+\r\n$", data)
+            self.assertNotIn(b"secret", said)
             self.assertNotIn("secret", relay.logs("no valid request"))
             relay.new_output()
         self.assertEqual(RedisClient(self.client(relay)).ask("PING"), b"PONG")

@@ -177,6 +177,52 @@ class ProtectedTests(PHPTestCase):
             self.assertTrue(stranger.read_through(b"\r\n").startswith(b"-NOAUTH "))
 
 
+class RefusalTests(PHPTestCase):
+    """What phpredis makes of requests that are not carried out: it must notice."""
+
+    options = POOLED
+
+    def test_down(self) -> None:
+        """Without a Redis each fails with an exception that says why."""
+        path = os.path.join(self.folder(), "nothing.sock")
+        relay = self.start_relay(*POOLED, "--fail-fast-after", "0", backend=f"unix:{path}")
+        why = "RedisException: FASTCAR connection failed (No such file or directory)"
+        for place in (relay.socket, f"127.0.0.1:{relay.port}"):
+            self.assertEqual(run_php("refused", place), [why] * 5)
+
+    def test_back_again(self) -> None:
+        """When Redis is there again the same connection serves."""
+        folder = self.folder()
+        redis = Redis(folder)
+        self.addCleanup(redis.stop)
+        relay = self.start_relay(*POOLED, "--verbose", backend=redis.backend)
+        argv = [php_with_redis(), _SCRIPT, "outage", relay.socket]
+        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        while redis.control.ask("EXISTS", "a") == 0:
+            pass
+        redis.stop()
+        assert process.stdin is not None
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        relay.logs("; refused")
+        second = Redis(folder)
+        self.addCleanup(second.stop)
+        output, _ = process.communicate(timeout=LIMIT)
+        stored, error, value = json.loads(output)
+        self.assertEqual((stored, value), (True, False))
+        self.assertTrue(error.startswith("RedisException: FASTCAR connection "), error)
+        relay.logs(" left after .* requests answered")
+        self.assertEqual(relay.output.count(" left after "), 1)
+
+    def test_oversize(self) -> None:
+        """A value that is too large fails at once, and what follows has another connection."""
+        why = "RedisException: FASTCAR expected a frame of 1 to 2097152 bytes (--max-frame)"
+        for place in self.places:
+            self.assertEqual(run_php("oversize", place), [True, why, "small"])
+
+
 def run_benchmark(place: str, *arguments: str) -> None:
     """Run redis-benchmark against a path or HOST:PORT; it must not see an error."""
     host, _, port = place.partition(":")

@@ -240,6 +240,18 @@ class FailureTests(SynchronousTestCase):
         self.assertIsNot(pool.succeed(), b1)
         self.assertIn("1", pool.assigned)
 
+    def test_new_one_in_time(self) -> None:
+        """That takes none of the time it may wait again."""
+        pool = OneLine(1, queue_timeout=10.0, max_connections=4)
+        pool.load("c")
+        pool.connect("b"), pool.connect("c")
+        pool.acquire("a", "1", again=True)
+        pool.wait(8.0)
+        pool.fail()
+        self.assertEqual((pool.refused, pool.core.queued), ({}, 1))
+        pool.wait(2.5)
+        self.assertEqual(pool.refusal("1"), Refusal.QUEUE_TIMEOUT)
+
     def test_new_one_nowhere(self) -> None:
         """It ends where every origin has failed when last asked, whatever connections there are."""
         pool = OneLine(2)

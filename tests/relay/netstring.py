@@ -37,6 +37,16 @@ class NetstringFramer(SizedFramer):
     #: Up to nine digits and the colon.
     max_head = 10
 
+    def feed(self, data: bytes) -> list[int]:
+        ends = super().feed(data)
+        for number, end in enumerate(ends):
+            # An end in an earlier piece is no end here, so this byte is there.
+            if data[end - 1 : end] != b",":
+                error = FrameError("expected ',' behind a netstring")
+                error.ends = ends[:number]
+                raise error
+        return ends
+
     def frame_size(self, data: bytes, start: int) -> int | None:
         colon = data.find(b":", start, start + self.max_head)
         if colon < 0:

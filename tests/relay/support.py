@@ -41,6 +41,7 @@ from tests.forward.support import logged
 from tests.tls.support import SelfSigned, careless_context
 
 __all__ = [
+    "REFUSING",
     "SIGNS",
     "VISITOR",
     "Attempt",
@@ -57,6 +58,8 @@ CLIENT = ("203.0.113.5", 40000)
 VISITOR = "client 203.0.113.5:40000"
 #: C{--framing} of requests that say what they do to their connection.
 SIGNS = "tests.relay.support.SignFraming"
+#: The same, with a response for those that are not carried out.
+REFUSING = "tests.relay.support.RefusingFraming"
 
 
 class SignFraming(Framing):
@@ -92,6 +95,14 @@ class SignFraming(Framing):
 
     def is_error(self, response: bytes) -> bool:
         return response.startswith(b"-ERR")
+
+
+class RefusingFraming(SignFraming):
+    """The same, with a response for requests that are not carried out."""
+
+    def refusal(self, text: str) -> bytes:
+        """A line that begins with "-NO"."""
+        return b"-NO %b\n" % text.encode("ascii")
 
 
 class End(Peer):
@@ -156,15 +167,19 @@ class Attempt:
         """It was neither accepted nor refused nor given up."""
         return not self.result.called
 
-    def accept(self, *, paused: bool = False, gone: bool = False) -> End:
+    def accept(
+        self, *, paused: bool = False, gone: bool = False, address: str | None = None
+    ) -> End:
         """
         Let it succeed.
 
         @param paused: the backend reads nothing yet.
         @param gone: it has closed the connection before anybody could use that.
+        @param address: the IP address that it has; None: it is on a UNIX socket.
         """
         relay, backend = self._relay, self._backend
-        protocol: Any = self._factory.buildProtocol(UNIXAddress(None))
+        where = UNIXAddress(None) if address is None else IPv4Address("TCP", address, 6379)
+        protocol: Any = self._factory.buildProtocol(where)
         end = End(relay.reactor, protocol, backend.backend, capacity=relay.capacity)
         if paused:
             end.pause()
@@ -184,7 +199,7 @@ class Attempt:
     def settle(self) -> None:
         """What the backend does of itself."""
         if self.pending and self._backend.refusing:
-            self.refuse()
+            self.result.errback(error.ConnectionRefusedError())
         elif self.pending:
             self.accept()
 

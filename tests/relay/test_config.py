@@ -394,6 +394,8 @@ class PoolTests(RelayConfigCase):
             ("pool_idle_timeout", 5.0),
             ("pool_max_age", 5.0),
             ("max_frame", 1024),
+            ("max_queue", 5),
+            ("response_timeout", 5.0),
         ):
             message = f"{option_name(field)}: got {value}, expected --pool beside it"
             self.assert_message(message, **{field: value})
@@ -428,7 +430,6 @@ class PoolTests(RelayConfigCase):
         config = self.config(
             backend=("unix:/a", "unix:/b"),
             max_clients=5,
-            max_queue=6,
             queue_timeout=7,
             fail_fast_after=8,
         )
@@ -463,7 +464,7 @@ class NumberTests(RelayConfigCase):
     def test_counts(self) -> None:
         """Counts are whole numbers from 0."""
         for field in ("pool_min", "max_queue", "fail_fast_after"):
-            self.assertEqual(getattr(self.config(**{field: 0}), field), 0)
+            self.assertEqual(getattr(self.pooled(**{field: 0}), field), 0)
             for value in (-1, 1.5, "7", True):
                 self.assert_refused(field, value, "a whole number, 0 or more")
 

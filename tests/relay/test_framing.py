@@ -19,6 +19,22 @@ from tests.relay.framings.support import ends, every_split, fails
 from tests.relay.netstring import NetstringFramer, NetstringFraming
 
 NETSTRING = "tests.relay.netstring.NetstringFraming"
+BARE = f"{__name__}.BareFraming"
+BROKEN = f"{__name__}.BrokenFraming"
+
+
+class BareFraming(Framing):
+    """Takes no argument."""
+
+    def __init__(self) -> None:
+        pass
+
+
+class BrokenFraming(Framing):
+    """Cannot be made."""
+
+    def __init__(self, argument: str, max_frame: int) -> None:
+        raise OSError("no such place")
 
 
 class ParseFraming(SynchronousTestCase):
@@ -77,11 +93,22 @@ class ParseFraming(SynchronousTestCase):
             with self.subTest(place=place):
                 self.assertIn(place, self.refused(place).reason)
 
+    def test_other_constructor(self) -> None:
+        """A class that cannot be made, for whatever reason, is refused with the reason."""
+        expected = "a subclass of fastcar_tw.relay.framing.Framing"
+        for place, reason in ((BARE, "positional argument"), (BROKEN, "no such place")):
+            error = self.refused(place)
+            self.assertEqual(error.expected, expected)
+            self.assertTrue(error.reason.startswith(f"{place}(argument, max_frame): "))
+            self.assertIn(reason, error.reason)
+
     def test_defaults(self) -> None:
-        """A framing that says nothing of clients lets all share, and knows no error."""
+        """A framing that says nothing of clients lets all share, knows no error, and has no
+        response for requests that are not carried out."""
         framing = Framing("", 1000)
         self.assertIsNone(framing.session())
         self.assertFalse(framing.is_error(b"anything"))
+        self.assertIsNone(framing.refusal("anything"))
 
 
 class Netstrings(SynchronousTestCase):
@@ -117,6 +144,17 @@ class Netstrings(SynchronousTestCase):
         for stream in (b":x,", b"1:x,secret:", b"-1:x,", b" 1:x,"):
             with self.subTest(stream=stream):
                 self.assertEqual(fails(self.framer, stream), "expected a netstring")
+
+    def test_comma(self) -> None:
+        """A frame that does not end where its size says is none; those before it are."""
+        for chunks in ([b"0:,1:xX0:,"], [b"0:,", b"1:x", b"X0:,"]):
+            with self.subTest(chunks=chunks):
+                framer = self.framer()
+                for chunk in chunks[:-1]:
+                    framer.feed(chunk)
+                error = self.assertRaises(FrameError, framer.feed, chunks[-1])
+                self.assertEqual(str(error), "expected ',' behind a netstring")
+                self.assertEqual(list(error.ends), [3] if len(chunks) == 1 else [])
 
     def test_no_size(self) -> None:
         """A frame must tell its size within the bytes that it has for this."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -194,8 +195,8 @@ class TLSTests(PairTestCase):
         """Who speaks none is ended, which is logged, and no backend is asked."""
         self.begin(tls=True, clients=0)
         client = arrive(self.relay)
-        [line] = logged(lambda: client.send(b"GET / HTTP/1.1\r\n\r\n"))
-        self.assertTrue(line.startswith("client TLS failed: "), line)
+        lines = logged(lambda: client.send(b"GET / HTTP/1.1\r\n\r\n"))
+        self.assertEqual(lines, [f"{VISITOR}: TLS failed: http request; closed"])
         self.assertTrue(client.closed)
         self.assertEqual(self.relay.connections, [])
 
@@ -291,12 +292,14 @@ class FactoryTests(PairTestCase):
             self.relay.close()
 
     def test_names(self) -> None:
-        """The log names a TCP client by address and port, others by where they came in."""
+        """The log names a TCP client by address and port, others by where they came in and by
+        their process."""
+        ours = f"client of memory (pid {os.getpid()})"
         for where, name in (
             (IPv4Address("TCP", "192.0.2.7", 99), "client 192.0.2.7:99"),
             (IPv6Address("TCP", "2001:db8::7", 99), "client [2001:db8::7]:99"),
-            (UNIXAddress(None), "client of memory"),
-            (UNIXAddress("/run/client.sock"), "client of memory"),
+            (UNIXAddress(None), ours),
+            (UNIXAddress("/run/client.sock"), ours),
         ):
             self.begin(clients=0)
             backend = self.relay.backends[0]

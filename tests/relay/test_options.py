@@ -193,9 +193,11 @@ class MistakeTests(SynchronousTestCase):
             ("--max-frame", "1k", "--pool beside it"),
             ("--max-clients", "0", ONE),
             ("--max-queue", "-1", COUNT),
+            ("--max-queue", "5", "--pool beside it"),
             ("--queue-timeout", "0", SECONDS),
             ("--connect-timeout", "soon", SECONDS),
             ("--response-timeout", "-1", SECONDS),
+            ("--response-timeout", "1", "--pool beside it"),
             ("--client-timeout", "inf", SECONDS),
             ("--idle-timeout", "1_000", SECONDS),
             ("--fail-fast-after", "no", COUNT),
@@ -205,7 +207,8 @@ class MistakeTests(SynchronousTestCase):
             shown = {"1k": "1024"}.get(value, value if value.isdecimal() else repr(value))
             if option in ("--listen", "--backend", "--socket-mode", "--proxy-protocol"):
                 shown = repr(value)
-            shown = "1.0" if (option, value) == ("--pool-idle-timeout", "1") else shown
+            if option.endswith("-timeout") and value == "1":
+                shown = "1.0"
             start = f"fastcar: {option}: got {shown}, expected {expected}"
             self.assertTrue(line.startswith(start), line)
 
@@ -214,7 +217,7 @@ class MistakeTests(SynchronousTestCase):
         for text, expected in (
             ("nonsense", "eof, length, memcached, resp or the place of a class in Python"),
             (f"{PICKY}:x", "no argument (not x)"),
-            ("os.path", "a subclass of fastcar_tw.relay.framing.Framing (os.path is none)"),
+            ("os.path", "a subclass of fastcar_tw.relay.framing.Framing (os.path is not one)"),
         ):
             self.assertEqual(
                 self.wrong("--pool=4", f"--framing={text}"),

@@ -197,15 +197,47 @@ class LeavingTests(PairTestCase):
     """Clients that go before they have their connection."""
 
     def test_leaves(self) -> None:
-        """Who has left costs no connection: the one that comes is closed without a word."""
+        """Who has left without a word costs no connection: the one that comes is closed, and
+        nothing is told."""
         client = self.waiting()
-        client.send(b"never mind")
-        lines = logged(client.close)
-        self.assertEqual(lines, [])
+        self.assertEqual(logged(client.close), [])
         self.assertTrue(client.closed)
         connection = self.accept()
         self.assertEqual(connection.received, b"")
         self.assertTrue(connection.closed)
+        self.check_nothing_left()
+
+    def test_said_all(self) -> None:
+        """What one has sent that has left is passed on, and its end: many say all at once."""
+        client = self.waiting()
+        client.send(b"metric\n")
+        self.assertEqual(logged(client.close), [])
+        connection = self.accept()
+        self.assertEqual(connection.received, b"metric\n")
+        self.assertTrue(connection.ended_cleanly)
+        self.assertTrue(client.closed)
+        self.check_nothing_left()
+
+    def test_said_all_in_vain(self) -> None:
+        """If it cannot be passed on, that is told."""
+        client = self.waiting()
+        client.send(b"metric\n")
+        client.close()
+        backend = self.relay.backends[0]
+        lines = logged(backend.attempts[0].refuse)
+        self.assertEqual(lines, [f"{VISITOR}: {backend.backend}: connection refused; closed"])
+        self.check_nothing_left()
+
+    def test_said_all_behind_requests(self) -> None:
+        """So it is with what came together with the request that needs the connection."""
+        self.begin(clients=0, pool=1, framing="resp")
+        self.relay.backends[0].accepting = False
+        client = self.client = self.relay.client()
+        client.send(b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\nSET a b\r\n")
+        client.close()
+        connection = self.accept()
+        self.assertEqual(connection.received, b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\nSET a b\r\n")
+        self.assertTrue(connection.ended_cleanly)
         self.check_nothing_left()
 
     def test_serves_next(self) -> None:
@@ -225,32 +257,83 @@ class LeavingTests(PairTestCase):
         self.check_nothing_left()
 
     def test_left_untold(self) -> None:
-        """Nothing is sent for a client that has gone without the reactor having told."""
+        """It is the same when the reactor has not told yet that a client has gone."""
         client = self.waiting()
-        client.send(b"never mind")
+        client.vanish()
+        self.assertTrue(self.accept().aborted)
+        self.check_nothing_left()
+        client = self.waiting()
+        client.send(b"metric\n")
         client.vanish()
         connection = self.accept()
-        self.assertEqual(connection.received, b"")
-        self.assertTrue(connection.aborted)
-        self.relay.reactor.settle()
+        self.assertEqual(connection.received, b"metric\n")
+        self.assertTrue(connection.ended_cleanly)
         self.check_nothing_left()
 
     def test_left_unread(self) -> None:
-        """The same while it is not read."""
+        """What was not even read of it is passed on, too."""
         client = self.waiting()
         client.send(bytes(MAX_EARLY))
         self.assertTrue(client.paused)
+        client.send(b"rest")
+        self.assertFalse(client.unsent)
         client.close()
         connection = self.accept()
-        self.assertEqual(connection.received, b"")
-        self.assertTrue(connection.aborted)
+        self.assertEqual(connection.received, bytes(MAX_EARLY) + b"rest")
+        self.assertTrue(connection.ended_cleanly)
+        self.check_nothing_left()
+
+    def test_left_with_a_slow_backend(self) -> None:
+        """It is kept until the backend has taken it."""
+        client = self.waiting()
+        self.relay.capacity = 4096
+        client.send(bytes(MAX_EARLY - 1))
+        client.close()
+        connection = self.accept(paused=True)
+        self.assertTrue(connection.transport.buffered)
+        connection.resume()
+        self.assertEqual(len(connection.received), MAX_EARLY - 1)
+        self.assertTrue(connection.ended_cleanly)
         self.check_nothing_left()
 
     def test_stopping(self) -> None:
-        """Who has no connection yet when the relay stops is not waited for."""
+        """Who has no connection yet when the relay stops and has sent nothing is not waited for."""
         client = self.waiting()
         self.successResultOf(self.relay.drain())
         self.assertTrue(client.aborted)
+
+    def test_stopping_with_a_request(self) -> None:
+        """Who has sent something is still served."""
+        client = self.waiting()
+        client.send(b"question")
+        drained = self.relay.drain()
+        self.assertFalse(client.closed)
+        self.assertNoResult(drained)
+        connection = self.accept()
+        self.assertEqual(connection.take(), b"question")
+        connection.send(b"answer")
+        self.assertEqual(client.take(), b"answer")
+        client.end()
+        connection.end()
+        self.assertTrue(client.ended_cleanly)
+        self.successResultOf(drained)
+        self.check_nothing_left()
+
+    def test_stopping_behind_requests(self) -> None:
+        """So is who waits for a connection of its own beside those that are shared."""
+        self.begin(clients=0, pool=1, framing="resp")
+        self.relay.backends[0].accepting = False
+        client = self.client = self.relay.client()
+        subscribe = b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\nc\r\n"
+        client.send(subscribe)
+        drained = self.relay.drain()
+        connection = self.accept()
+        self.assertEqual(connection.take(), subscribe)
+        connection.send(b"*3\r\n")
+        self.assertEqual(client.take(), b"*3\r\n")
+        client.close()
+        self.successResultOf(drained)
+        self.check_nothing_left()
 
     def test_stopping_paired(self) -> None:
         """Who has one is, until both sides have ended."""
@@ -596,6 +679,18 @@ class ProxyHeaderTests(PairTestCase):
         connection = self.accept()
         self.assertEqual(connection.take(), b"PROXY UNKNOWN\r\n")
         self.assertTrue(connection.output_ended)
+
+    def test_cannot_be_made(self) -> None:
+        """Should there be none for a client, the connection is closed, and no pair is left."""
+        client = self.waiting(proxy_protocol="v1")  # no address of TCP goes with its UNIX socket
+        connection = self.accept()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(connection.received, b"")
+        self.assertTrue(connection.aborted)
+        backend = self.relay.backends[0]
+        self.assertEqual((backend.traffic.owned, backend.counts.active), (0, 0))
+        client.reset()
+        self.check_nothing_left()
 
     def test_none(self) -> None:
         """Unless asked for there is none, also for clients that send one."""

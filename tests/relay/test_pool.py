@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
+from twisted.internet.error import ConnectError
+
 from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.relay.connection import BackendConnection
 from fastcar_tw.relay.traffic import Traffic
 from fastcar_tw.upstream.backends import Backend
 
-from .support import End, MemoryBackend, MemoryRelay, RelayTestCase, logged
+from .support import SIGNS, End, MemoryBackend, MemoryRelay, RelayTestCase, logged
 
 #: What pins a connection to its client, and what takes it out of the pool.
 MULTI = b"*1\r\n$5\r\nMULTI\r\n"
@@ -252,6 +258,172 @@ class FailingTests(PoolTestCase):
         self.one.refusing = False
         self.relay.elapse(1.25)
         self.assertIsNone(self.relay.pool.last_error(self.one.backend))
+
+
+class StoppingTests(PoolTestCase):
+    """A relay that stops."""
+
+    def test_no_probes(self) -> None:
+        """Backends that have failed are not tried any more, until it begins again."""
+        for options in ({}, {"pool": 1}):
+            self.begin(**options)
+            self.one.refusing = self.two.refusing = True
+            client = self.relay.client()
+            client.send(b"ask\n")
+            self.relay.elapse(1.25)
+            before = self.attempts()
+            self.assertEqual(before, [2, 2])
+            self.relay.drain()
+            self.relay.elapse(20.0)
+            self.assertEqual(self.attempts(), before)
+            self.relay.prewarm()
+            self.relay.elapse(2.0)
+            self.assertGreater(min(self.attempts()), 2)
+
+    def test_still_asked(self) -> None:
+        """Who waits for a connection still gets one."""
+        self.begin(backends=1, pool=1)
+        self.one.accepting = False
+        (client,) = self.come()
+        client.send(b"ask\n")
+        self.relay.drain()
+        self.one.attempts[0].accept()
+        self.assertEqual(self.connection.take(), b"ask\n")
+        self.connection.send(b"told\n")
+        self.assertEqual(client.take(), b"told\n")
+        self.assertTrue(client.ended_cleanly)
+
+
+class ShortageTests(PoolTestCase):
+    """What this machine has no more of."""
+
+    def short(self, backend: MemoryBackend) -> None:
+        """What is being opened there fails for want of descriptors."""
+        for attempt in list(backend.attempts):
+            if attempt.pending:
+                attempt.refuse(ConnectError(errno.EMFILE, os.strerror(errno.EMFILE)))
+
+    def test_not_blamed(self) -> None:
+        """However many clients fail by it, the next is served as soon as it is over."""
+        for backends in (1, 2):
+            self.begin(backends=backends, fail_fast_after=2)
+            for backend in self.relay.backends:
+                backend.accepting = False
+            clients = [self.relay.client() for _ in range(6)]
+
+            def fail() -> None:
+                while any(each.pending for one in self.relay.backends for each in one.attempts):
+                    for backend in self.relay.backends:
+                        self.short(backend)
+
+            lines = logged(fail)
+            self.assertTrue(all(each.aborted for each in clients))
+            self.assertEqual(len(lines), 6)
+            for line in lines:
+                self.assertTrue(line.startswith("client "), line)
+                self.assertIn("connection failed (Too many open files); closed", line)
+            for backend in self.relay.backends:
+                backend.accepting = True
+            self.assertEqual(logged(partial(self.come, 4)), [])
+            self.assertEqual(sum(self.open()), 4)
+
+    def test_nothing_to_tell(self) -> None:
+        """Nor is it told that a backend cannot be reached, or that it can be again."""
+        self.one.accepting = False
+        (client,) = self.come()
+        self.assertEqual(logged(lambda: self.short(self.one)), [])
+        self.assertEqual(self.attempts(), [1, 1])
+        self.assertFalse(client.closed)
+        self.one.accepting = True
+        self.assertEqual(logged(lambda: self.relay.elapse(2.0)), [])
+        self.assertEqual(self.attempts(), [2, 1])
+
+
+class AddressTests(PoolTestCase):
+    """Connections to addresses that the name of a backend had."""
+
+    def begin(self, **options: Any) -> None:
+        """Begin anew, with a backend whose name is looked up."""
+        super().begin(**{"backends": 1, "pool": 4, "framing": SIGNS, **options})
+        self.asked: list[str] = []
+        self.relay.pool.watch.name_of = lambda backend: "redis.test"
+        self.relay.pool.watch.look_up = self.asked.append
+        self.one.accepting = False
+
+    def at(self, address: str | None, request: bytes = b"ask\n") -> tuple[End, End]:
+        """A client that has sent a request, and the connection to an address that was opened."""
+        client = self.relay.client()
+        client.send(request)
+        connection = self.one.attempts[-1].accept(address=address)
+        self.assertEqual(connection.take(), request)
+        return client, connection
+
+    def moved(self, *addresses: str) -> None:
+        """The name has these addresses now."""
+        self.relay.pool.addresses_changed("redis.test", frozenset(addresses))
+        self.relay.reactor.settle()
+
+    def test_moved(self) -> None:
+        """An idle connection to another address is closed at once, a busy one when it comes back,
+        and neither serves anybody else."""
+        pairs = [self.at(f"192.0.2.{number}") for number in (1, 2, 3)]
+        (_, stays), (_, idle), (client, busy) = pairs
+        stays.send(b"told\n")
+        idle.send(b"told\n")
+        self.moved("192.0.2.1", "192.0.2.9")
+        self.assertEqual([each.closed for each in (stays, idle, busy)], [False, True, False])
+        self.assertTrue(idle.ended_cleanly)
+        busy.send(b"told\n")
+        self.assertEqual(client.take(), b"told\n")
+        self.assertTrue(busy.ended_cleanly)
+        self.exchange(b"next\n", b"NEXT\n", client)
+        self.assertEqual(self.one.open, [stays])
+        self.assertEqual(self.relay.pool.stats().total.retired, {Retired.ADDRESS: 2})
+
+    def test_transaction(self) -> None:
+        """A transaction ends where it began."""
+        client, connection = self.at("192.0.2.1", b"+begin\n")
+        connection.send(b"OK\n")
+        self.assertEqual(client.take(), b"OK\n")
+        self.moved("192.0.2.2")
+        self.exchange(b"inside\n", b"OK\n", client)
+        self.assertFalse(connection.closed)
+        self.exchange(b"-end\n", b"OK\n", client)
+        self.assertTrue(connection.ended_cleanly)
+
+    def test_own(self) -> None:
+        """Connections of clients' own stay theirs."""
+        for options, request in (({}, b"!own\n"), ({"pool": None}, b"anything")):
+            self.begin(**options)
+            client, connection = self.at("192.0.2.1", request)
+            self.moved("192.0.2.2")
+            connection.send(b"still\n")
+            self.assertEqual(client.take(), b"still\n")
+            self.assertFalse(connection.closed)
+            client.close()
+            self.assertTrue(connection.closed)
+            self.assertEqual(self.one.counts.leaving, 0)
+
+    def test_unknown(self) -> None:
+        """A connection without an address stays, and so do those of other names."""
+        for _, connection in [self.at(None), self.at("192.0.2.1")]:
+            connection.send(b"told\n")
+        self.relay.pool.addresses_changed("other.test", frozenset({"192.0.2.2"}))
+        self.moved("192.0.2.1")
+        self.assertEqual(len(self.one.open), 2)
+
+    def test_looked_up_again(self) -> None:
+        """The name is looked up again while there are connections, and only then."""
+        self.relay.elapse(12.0)
+        self.assertEqual(self.asked, [])
+        _, connection = self.at("192.0.2.1")
+        connection.send(b"told\n")
+        self.relay.elapse(12.0)
+        self.assertIn(self.asked, (["redis.test"] * 2, ["redis.test"] * 3))
+        connection.close()
+        self.asked.clear()
+        self.relay.elapse(12.0)
+        self.assertEqual(self.asked, [])
 
 
 class TimeTests(PoolTestCase):

@@ -104,29 +104,94 @@ class SlowClientTests(RelayTestCase):
             self.exchange(b"next\n", b"NEXT\n", self.relay.client())
 
     def test_slow(self) -> None:
-        """One that takes a little now and then is waited for."""
+        """One that takes a little now and then is waited for while no connection is stopped."""
         self.begin(client_timeout=8.0, response_timeout=5.0)
-        self.client.send(b"a\nb\nc\n")
-        responses = (b"x" * (MAX_FRAME - 1) + b"\n") * 3
-        self.connection.send(responses)
+        self.client.send(b"a\n")
+        response = b"x" * (MAX_FRAME - 1) + b"\n"
+        self.connection.send(response)
+        self.assertFalse(self.connection.paused)
         for _ in range(6):
             self.relay.elapse(5.0)
             self.client.read(20_000)
         self.assertFalse(self.client.closed)
         self.client.resume()
-        self.assertEqual(self.client.take(), responses)
+        self.assertEqual(self.client.take(), response)
 
     def test_stops_reading(self) -> None:
         """One that has taken a little and then nothing any more is closed as well."""
         self.begin(client_timeout=8.0)
-        self.client.send(b"a\nb\nc\n")
-        self.connection.send((b"x" * (MAX_FRAME - 1) + b"\n") * 3)
+        self.client.send(b"a\n")
+        self.connection.send(b"x" * (MAX_FRAME - 1) + b"\n")
         self.relay.elapse(5.0)
         self.client.read(20_000)
         self.relay.elapse(10.0)
         self.assertFalse(self.client.closed)
         self.relay.elapse(8.0)
         self.assertTrue(self.client.aborted)
+
+    def test_stopped(self) -> None:
+        """One that has its connection stopped has C{--client-timeout} in all, whatever it takes
+        meanwhile."""
+        self.begin(client_timeout=8.0)
+        self.client.send(b"a\nb\nc\n")
+        self.connection.send((b"x" * (MAX_FRAME - 1) + b"\n") * 3)
+        self.assertTrue(self.connection.paused)
+        for _ in range(7):
+            self.relay.elapse(1.0)
+            self.client.read(20_000)
+        self.assertFalse(self.client.closed)
+        lines = logged(lambda: self.relay.elapse(2.0))
+        self.assertEqual(lines, [f"{VISITOR}: does not take its responses; closed"])
+        self.assertTrue(self.client.aborted)
+        self.assertTrue(self.connection.aborted)
+
+    def test_stopped_later(self) -> None:
+        """That time begins when the connection is stopped, however long it took little before."""
+        self.begin(client_timeout=8.0)
+        self.client.send(b"a\nb\n")
+        self.connection.send(b"x" * (MAX_FRAME // 2) + b"\n")
+        for _ in range(5):
+            self.relay.elapse(3.0)
+            self.client.read(4096)
+        self.connection.send(b"x" * (MAX_FRAME - 1))
+        self.assertTrue(self.connection.paused)
+        for _ in range(7):
+            self.relay.elapse(1.0)
+            self.client.read(4096)
+            self.assertFalse(self.client.closed)
+        self.relay.elapse(2.0)
+        self.assertTrue(self.client.aborted)
+
+    def test_stopped_for_a_while(self) -> None:
+        """One that takes everything in this time has as much for what comes next."""
+        self.begin(client_timeout=8.0, response_timeout=20.0)
+        self.client.send(b"a\nb\nc\nd\n")
+        response = b"x" * (MAX_FRAME - 1) + b"\n"
+        for _ in range(2):
+            self.client.pause()
+            self.connection.send(response * 2)
+            self.assertTrue(self.connection.paused)
+            self.relay.elapse(7.0)
+            self.assertEqual(self.resume(), response * 2)
+            self.assertFalse(self.connection.paused)
+        self.assertFalse(self.client.closed)
+
+    def test_starves_nobody(self) -> None:
+        """One that pipelines and takes a little now and then keeps nobody from the connection."""
+        self.client.send(b"a\n" * 20)
+        connection = self.connection
+        connection.send((b"x" * (MAX_FRAME - 1) + b"\n") * 20)
+        self.relay.elapse(11.0)
+        self.client.read(4096)
+        other = self.relay.client()
+        other.send(b"b\n")
+        self.relay.elapse(6.0)
+        self.assertTrue(self.client.aborted)
+        self.assertFalse(other.closed)
+        self.assertIsNot(self.connection, connection)
+        self.assertEqual(self.connection.take(), b"b\n")
+        self.connection.send(b"B\n")
+        self.assertEqual(other.take(), b"B\n")
 
     def test_reads_again(self) -> None:
         """When it reads again, it is the backend that is waited for."""

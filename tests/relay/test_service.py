@@ -6,6 +6,7 @@ from __future__ import annotations
 import grp
 import os
 import re
+import resource
 import shutil
 import stat
 import tempfile
@@ -293,6 +294,28 @@ class StartTests(ServiceTestCase):
             ("info", "relaying to unix:/run/b.sock, up to 3 connections each for all clients"),
         )
 
+    def descriptors(self, limit: int, **options: Any) -> list[tuple[str, str]]:
+        """What is told at the start, beside what always is, if there may be so many of them."""
+        self.patch(resource, "getrlimit", lambda what: (limit, resource.RLIM_INFINITY))
+        with capturedLogs() as events:
+            self.service(backend=("unix:/run/b.sock",), **options).startService()
+        return [(level, line) for level, line in told(events) if level != "info"]
+
+    def test_descriptors(self) -> None:
+        """That there are fewer descriptors than clients may need is a warning: a pair has two."""
+        for options, least in (({}, 200), (POOLED, 100)):
+            line = (
+                f"--max-clients 100 needs more than the {least - 1} descriptors there may be"
+                " (RLIMIT_NOFILE)"
+            )
+            for limit, lines in (
+                (least - 1, [("warn", line)]),
+                (least, []),
+                (resource.RLIM_INFINITY, []),
+            ):
+                self.path = self.join(f"s{limit}-{least}")
+                self.assertEqual(self.descriptors(limit, max_clients=100, **options), lines)
+
     def test_insecure_line(self) -> None:
         """Whose certificates are not verified is a warning."""
         with capturedLogs() as events:
@@ -325,7 +348,8 @@ class StartTests(ServiceTestCase):
         [(level, line)] = told(events)
         self.assertEqual(level, "warn")
         key = f"unix:{self.join('b')}"
-        self.assertTrue(line.startswith(f"client of unix:{self.path}: {key}: "), line)
+        who = f"client of unix:{self.path} (pid {os.getpid()})"
+        self.assertTrue(line.startswith(f"{who}: {key}: "), line)
         self.assertTrue(line.endswith("; closed"), line)
         self.listen_backend()
         client, serving = yield self.paired()
@@ -621,6 +645,53 @@ class TLSBackendTests(ServiceTestCase):
         self.assertIn("sent data before it was asked", line)
 
 
+class MovedTests(ServiceTestCase):
+    """Backends whose names get other addresses."""
+
+    @inlineCallbacks
+    def asked(self, host: str) -> Any:
+        """A service with a connection of the pool to a host, which is idle; and that."""
+        backend = f"tcp:{host}:{self.listen_tcp()}"
+        service = self.start(backend=(backend,), **POOLED)
+        client = yield self.connect()
+        client.transport.write(b"ask\n")
+        yield self.backend.connected()
+        [serving] = self.backend.open
+        yield serving.gets(4)
+        serving.transport.write(b"told\n")
+        yield client.gets(5)
+        return service, serving
+
+    @inlineCallbacks
+    def test_name(self) -> Any:
+        """When the look-up of a name tells of others, connections to the old ones go."""
+        service, serving = yield self.asked("localhost")
+        service._resolver.on_answer("localhost", frozenset({"127.0.0.1", "192.0.2.1"}))
+        yield turn()
+        self.assertNotIn("read lost", serving.events)
+        service._resolver.on_answer("localhost", frozenset({"192.0.2.1"}))
+        yield over(serving)
+
+    @inlineCallbacks
+    def test_looked_up(self) -> Any:
+        """The names of connections are looked up again."""
+        service, _ = yield self.asked("LOCALHOST")
+        seen: list[str] = []
+        pool = service.relay.pool
+        self.patch(pool.watch, "look_up", seen.append)
+        pool._refresh_at = 0.0
+        pool.expired()
+        self.assertEqual(seen, ["localhost"])
+
+    @inlineCallbacks
+    def test_address(self) -> Any:
+        """An address is not a name, whatever is looked up."""
+        service, serving = yield self.asked("127.0.0.1")
+        service._resolver.on_answer("127.0.0.1", frozenset({"192.0.2.1"}))
+        yield turn()
+        self.assertNotIn("read lost", serving.events)
+
+
 class PrewarmTests(ServiceTestCase):
     """Connections that are opened ahead."""
 
@@ -749,12 +820,18 @@ class StopTests(ServiceTestCase):
 
     @inlineCallbacks
     def test_again(self) -> Any:
-        """It can be started again."""
-        self.listen_backend()
-        service = self.start()
+        """It can be started again, and then tries backends again that have failed."""
+        backend = tuple(f"unix:{self.join(name)}" for name in ("b", "o"))
+        service = self.start(backend=backend)
         yield service.stopService()
         service.privilegedStartService()
         service.startService()
+        client = yield self.connect()
+        yield over(client)
+        for name in ("b", "o"):
+            self.listen_backend(name)
+        # Nobody has asked for them: these are the probes.
+        yield self.backend.when(lambda: len(self.backend.connections) == 2)
         client, serving = yield self.paired()
         yield self.check_relayed(client, serving)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.relay.proxy_protocol import ProxyAddresses
-from fastcar_tw.relay.visitor import Visitor
+from fastcar_tw.relay.visitor import Visitor, peer_pid
+from tests.tls.support import temporary_directory
 from tests.transport.harness import tcp_pair
 
 PEER = ("203.0.113.5", 40000)
@@ -39,12 +43,67 @@ class NameTests(SynchronousTestCase):
         """Any other by the place where it came in."""
         self.assertEqual(str(Visitor("unix:/s")), "client of unix:/s")
 
+    def test_pid(self) -> None:
+        """One of a UNIX socket by its process, too, unless it has an address."""
+        self.assertEqual(str(Visitor("unix:/s", pid=17)), "client of unix:/s (pid 17)")
+        self.assertEqual(str(Visitor("unix:/s", None, TOLD, 17)), "client 192.0.2.1:1234")
+
     def test_told(self) -> None:
         """One that has told of another address by that, if it has told of any."""
         for peer in (PEER, None):
             self.assertEqual(str(Visitor("here", peer, TOLD)), "client 192.0.2.1:1234")
         self.assertEqual(str(Visitor("here", PEER, NOTHING)), "client 203.0.113.5:40000")
         self.assertEqual(str(Visitor("here", None, NOTHING)), "client of here")
+
+
+class ProcessTests(SynchronousTestCase):
+    """Whose the other end of a UNIX socket is."""
+
+    def setUp(self) -> None:
+        """Connect."""
+        self.ours, self.theirs = socket.socketpair(socket.AF_UNIX)
+        self.addCleanup(self.ours.close)
+        self.addCleanup(self.theirs.close)
+        self.wire: Any = FakeWire(self.ours)
+
+    def test_seen(self) -> None:
+        """The process that has connected it is known from then on; the rest stays."""
+        seen = Visitor("unix:/s", None, TOLD).seen(self.wire)
+        self.assertEqual(seen, Visitor("unix:/s", None, TOLD, os.getpid()))
+
+    def test_seen_before(self) -> None:
+        """Who is known already is not asked for again."""
+        for visitor in (Visitor("here", PEER), Visitor("unix:/s", pid=17)):
+            self.assertIs(visitor.seen(self.wire), visitor)
+
+    def test_gone(self) -> None:
+        """It is known after it has closed the connection, but not after we have."""
+        self.theirs.close()
+        self.assertEqual(peer_pid(self.ours), os.getpid())
+        self.ours.close()
+        self.assertEqual(peer_pid(self.ours), 0)
+        self.assertEqual(Visitor("unix:/s").seen(self.wire), Visitor("unix:/s"))
+
+    def test_other_process(self) -> None:
+        """It is the process at the other end, not ours."""
+        path = os.path.join(temporary_directory(self), "s")
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(path)
+        listener.listen()
+        code = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        process = subprocess.Popen([sys.executable, "-c", code, path])
+        accepted, _ = listener.accept()
+        self.addCleanup(accepted.close)
+        self.assertEqual(process.wait(), 0)
+        self.assertEqual(peer_pid(accepted), process.pid)
+
+    def test_tcp(self) -> None:
+        """Of a TCP connection it is not known."""
+        ours, theirs = tcp_pair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        self.assertEqual(peer_pid(ours), 0)
 
 
 class AddressesTests(SynchronousTestCase):

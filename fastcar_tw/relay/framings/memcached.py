@@ -103,9 +103,6 @@ class MemcachedFraming(Framing):
     def responses(self) -> Framer:
         return LineFramer(_short_response, _response_lines, _response_lines, 1, self._max_frame)
 
-    def refusal(self, text: str) -> bytes:
-        return b"SERVER_ERROR fastcar: %b\r\n" % text.encode("ascii", "replace")
-
     def session(self) -> Session:
         return _MemcachedSession()
 

@@ -165,7 +165,8 @@ class RESPFraming(Framing):
         return _RESPSession()
 
     def refusal(self, text: str) -> bytes:
-        return b"-ERR fastcar: %b\r\n" % text.encode("ascii", "replace")
+        # phpredis takes most errors that begin with ERR for nothing found.
+        return b"-FASTCAR %b\r\n" % text.encode("ascii", "replace")
 
     def is_error(self, response: bytes) -> bool:
         return response.startswith(b"-")

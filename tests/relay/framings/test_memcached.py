@@ -25,6 +25,8 @@ SHARED = [
     b"gats 100 a b\r\n",
     b"set a 0 0 2\r\nab\r\n",
     b"set %b 4294967295 -1 0\r\n\r\n" % KEY,
+    b"set a 4199999999 2139999999 2\r\nab\r\n",
+    b"set a 0 -2139999999 2\r\nab\r\n",
     b"add a 0 0 6\r\nget b\r\r\n",
     b"add a 0 0 7\r\nget b\r\n\r\n",
     b"replace a 0 0 1\n\n\r\n",
@@ -73,6 +75,14 @@ OWN = [
     b"set a x 0 2\r\n",
     b"set k%b 0 0 2\r\n" % KEY,
     b"set a 0 0 9999999999\r\n",
+    # Where they do not fit, memcached takes the data for a command.
+    b"set a 4294967296 0 2\r\n",
+    b"set a 9999999999 0 2\r\n",
+    b"set a 0 2147483648 2\r\n",
+    b"set a 0 -2147483649 2\r\n",
+    b"cas a 0 9999999999 2 1\r\n",
+    b"touch a 2147483648\r\n",
+    b"gat 9999999999 a\r\n",
     b"cas a 0 0 1\r\n",
     b"cas a 0 0 1 2 noreply\r\n",
     b"delete a noreply\r\n",
@@ -310,6 +320,12 @@ class UseTests(SynchronousTestCase):
         self.assertEqual(self._use(b"quit\r\n"), Use.LAST)
         self.assertEqual(FRAMING.farewell, b"")
         self.assertEqual(every_split(FRAMING.requests, b"mn\r\nquit\r\nx"), [4, 10])
+
+    def test_refusal(self) -> None:
+        """
+        What was not carried out has no response: PHP's client takes any error for nothing found.
+        """
+        self.assertIsNone(FRAMING.refusal("connection refused"))
 
     def test_argument(self) -> None:
         """

@@ -500,6 +500,16 @@ class UseTests(SynchronousTestCase):
         self.assertFalse(FRAMING.is_error(b"*1\r\n-ERR one of its commands failed\r\n"))
         self.assertFalse(FRAMING.is_error(b"*-1\r\n"))
 
+    def test_refusal(self) -> None:
+        """
+        What was not carried out has an error as its reply, of a kind that phpredis does not take
+        for nothing found: those begin with ERR, NOSCRIPT, WRONGTYPE, BUSYGROUP or NOGROUP.
+        """
+        reply = FRAMING.refusal("connection refused")
+        self.assertEqual(reply, b"-FASTCAR connection refused\r\n")
+        self.assertEqual(every_split(FRAMING.responses, reply * 3), [29, 58, 87])
+        self.assertEqual(FRAMING.refusal("it\u2019s \xe9"), b"-FASTCAR it?s ?\r\n")
+
     def test_argument(self) -> None:
         """
         There is nothing to say about this framing.
