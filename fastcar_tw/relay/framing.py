@@ -5,7 +5,7 @@ share few connections to a backend.
 A framing is a class named in C{--framing}, by a short name or by its place in Python::
 
     --framing eof:\\r\\n
-    --framing my_package.netstring.Netstring
+    --framing my_package.netstring.NetstringFraming
 
 What follows the name and a colon is for the class to understand.  To add one, subclass L{Framing};
 docs/relay.md has an example.

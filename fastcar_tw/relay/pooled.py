@@ -5,8 +5,9 @@ complete until the responses are.
 Rules of this file.  A client's requests are answered in their order, so the next ones are sent only
 when all responses to those before have come.  A client that does not read its response keeps nobody
 from a connection: up to the size of the largest frame waits here; only who pipelines can have more
-than that under way.  What was sent is not sent again, and whatever goes wrong ends the client,
-which then knows what it has not got.
+than that under way.  What was sent is not sent again.  What could not be sent is refused, where the
+protocol has words for that; whatever else goes wrong ends the client, which then knows what it has
+not got.
 """
 
 from __future__ import annotations
@@ -428,7 +429,7 @@ class PooledClient(Stage):
 
     def _give_up(self, text: str, *, at_once: bool = False) -> None:
         """
-        Something went wrong; the client learns no more than that.
+        Something went wrong, and is not told to the client.
 
         @param at_once: what it has not taken is dropped: else it gets the responses that came
             before.

@@ -121,12 +121,18 @@ class EagerPort(tcp.Port):
             self._starved = True
             self._log.warn(
                 "{port}: cannot accept ({reason}); new clients wait, trying every {pause} s",
-                port=self,
+                port=self._place(),
                 reason=os.strerror(reason.errno or 0),
                 pause=ACCEPT_PAUSE,
             )
         self.reactor.removeReader(self)
         self._retry = self.reactor.callLater(ACCEPT_PAUSE, self._resume)
+
+    def _place(self) -> str:
+        own = self.getHost()
+        if isinstance(own, UNIXAddress):
+            return f"unix:{os.fsdecode(own.name or '')}"
+        return f"tcp:[{own.host}]:{own.port}" if ":" in own.host else f"tcp:{own.host}:{own.port}"
 
     def _resume(self) -> None:
         self._retry = None

@@ -341,7 +341,8 @@ class DescriptorTests(PeersTestCase):
         self.assert_still_serving(fastcar)
         resource.prlimit(fastcar.pid, resource.RLIMIT_NOFILE, (60, 60))
         silent = [self.dial(fastcar) for _ in range(200)]
-        self.assertIn("Too many open files", fastcar.logs("cannot accept"))
+        place = f"unix:{fastcar.socket}: cannot accept"
+        self.assertIn("Too many open files", fastcar.logs(place))
         for client in silent:
             client.close()
         self.assert_still_serving(fastcar)
