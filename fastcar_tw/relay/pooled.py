@@ -49,7 +49,6 @@ class PooledClient(Stage):
 
     __slots__ = (
         "_answered",
-        "_asking",
         "_backend",
         "_batch",
         "_beginning",
@@ -105,8 +104,6 @@ class PooledClient(Stage):
         # is closed before all was read takes the last responses with it.
         self._deaf = False
         self._farewell = b""
-        # The pool is being asked just now.
-        self._asking = False
 
     def __repr__(self) -> str:
         return f"<PooledClient {self._visitor}>"
@@ -222,8 +219,7 @@ class PooledClient(Stage):
             self._close(wire)
             return
         self._relay.turned_down(self._visitor, error.text)
-        if not self._asking:
-            self._go_on()
+        self._go_on()
 
     # From the connection.
 
@@ -349,18 +345,11 @@ class PooledClient(Stage):
 
     def _go_on(self) -> None:
         """
-        Nothing is due to the client: see what comes next, until something is.
-        """
-        while self._batch is None and self._step():
-            pass
-
-    def _step(self) -> bool:
-        """
-        @return: whether there was something to be sent.
+        Nothing is due to the client: see what comes next.
         """
         wire, requests = self._wire, self._requests
         if wire is None or self._full or self._closing:
-            return False
+            return
         batch = requests.next()
         if self._paused and requests.size < MAX_WAITING and not self._input_ended:
             self._paused = False
@@ -369,7 +358,6 @@ class PooledClient(Stage):
             self._give_up("takes too long for its transaction")
         elif batch is not None:
             self._send(batch)
-            return True
         elif requests.last is Use.OWN:
             self._become_pair(wire)
         elif requests.last is Use.LAST:
@@ -383,7 +371,6 @@ class PooledClient(Stage):
             self.deadline = self._relay.client_deadline()
         else:
             self.deadline = self._relay.keepalive_deadline()
-        return False
 
     def _send(self, batch: Batch) -> None:
         relay = self._relay
@@ -396,9 +383,7 @@ class PooledClient(Stage):
             return
         self.deadline = NEVER  # the pool has one
         self._backend = relay.pool.choose()
-        self._asking = True
         relay.pool.acquire(self._backend, self)
-        self._asking = False
 
     def _become_pair(self, wire: Wire) -> None:
         """

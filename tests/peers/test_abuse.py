@@ -349,7 +349,7 @@ class DescriptorTests(PeersTestCase):
         self.assertEqual(fastcar.output.count("cannot accept"), 1)
 
     def test_no_connection_to_the_origin(self) -> None:
-        """A client that is in, but whose origin cannot be reached for want of one, gets 502."""
+        """A client that is in, but whose origin cannot be reached for want of one, gets 503."""
         fastcar = self.start_fastcar()
         client = self.dial(fastcar)
         authority = self.nginx.url("http", "").partition("//")[2]
@@ -359,7 +359,7 @@ class DescriptorTests(PeersTestCase):
         used = len(os.listdir(f"/proc/{fastcar.pid}/fd"))
         resource.prlimit(fastcar.pid, resource.RLIMIT_NOFILE, (used, 60))
         client.send(b"GET / HTTP/1.1\r\nHost: 127.0.0.2:1\r\n\r\n")
-        self.assertEqual(client.read_message().start_line[9:12], b"502")
+        self.assertEqual(client.read_message().start_line[9:12], b"503")
         client.send(request)
         self.assertEqual(client.read_message().body, b"hello\n")
 

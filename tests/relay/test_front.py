@@ -301,10 +301,11 @@ class FactoryTests(PairTestCase):
             (UNIXAddress(None), ours),
             (UNIXAddress("/run/client.sock"), ours),
         ):
-            self.begin(clients=0)
-            backend = self.relay.backends[0]
-            backend.refusing = True
-            End(self.relay.reactor, self.relay.factory.buildProtocol(where))
-            lines = logged(self.relay.reactor.settle)
-            self.assertEqual(lines, [f"{name}: {backend.backend}: connection refused; closed"])
-            self.relay.close()
+            for pool in (None, 1):
+                self.begin(clients=0, pool=pool)
+                backend = self.relay.backends[0]
+                backend.refusing = True
+                client = End(self.relay.reactor, self.relay.factory.buildProtocol(where))
+                lines = logged(partial(client.send, b"a\n"))
+                self.assertEqual(lines, [f"{name}: {backend.backend}: connection refused; closed"])
+                self.relay.close()
