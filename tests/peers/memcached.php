@@ -138,7 +138,7 @@ function refused(): Generator
     yield $memcached->set('a', 'value');
 }
 
-/** A value that is too large, and what comes after. */
+/** A value that is too large, and what is there afterwards. */
 function oversize(): Generator
 {
     $memcached = connect();

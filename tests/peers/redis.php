@@ -227,12 +227,12 @@ function refused(Redis $redis): Generator
     yield failing(fn () => $redis->multi());
 }
 
-/** A value that is too large, and what comes after. */
+/** A value that is too large, and what is there afterwards. */
 function oversize(Redis $redis): Generator
 {
     yield $redis->set('a', 'small');
     yield failing(fn () => $redis->set('a', str_repeat('x', 3_000_000)));
-    yield $redis->get('a');
+    yield connect()->get('a');
 }
 
 /** Short-lived clients, one after the other. */

@@ -180,8 +180,6 @@ class ProtectedTests(PHPTestCase):
 class RefusalTests(PHPTestCase):
     """What phpredis makes of requests that are not carried out: it must notice."""
 
-    options = POOLED
-
     def test_down(self) -> None:
         """Without a Redis each fails with an exception that says why."""
         path = os.path.join(self.folder(), "nothing.sock")
@@ -217,9 +215,10 @@ class RefusalTests(PHPTestCase):
         self.assertEqual(relay.output.count(" left after "), 1)
 
     def test_oversize(self) -> None:
-        """A value that is too large fails at once, and what follows has another connection."""
+        """A value that is too large fails at once, and changes nothing."""
         why = "RedisException: FASTCAR expected a frame of 1 to 2097152 bytes (--max-frame)"
-        for place in self.places:
+        relay = self.start_relay(*POOLED, "--max-frame", "2M", backend=self.redis.backend)
+        for place in (relay.socket, f"127.0.0.1:{relay.port}"):
             self.assertEqual(run_php("oversize", place), [True, why, "small"])
 
 
