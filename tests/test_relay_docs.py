@@ -22,7 +22,7 @@ from fastcar_tw.relay.options import RelayOptions
 from tests.peers.certificates import Authority
 from tests.peers.processes import LIMIT, Process, require
 from tests.peers.redis import command
-from tests.peers.test_relay_redis import php_with_redis
+from tests.peers.scenarios import php_with
 from tests.test_readme import MAKEFILE, README, ROOT, blocks, commands, names, tables
 
 PAGE = ROOT / "docs" / "relay.md"
@@ -181,7 +181,7 @@ class ExampleTests(SynchronousTestCase):
 
     def test_run(self) -> None:
         """It serves its PHP script, on few connections, and leaves nothing behind."""
-        php = php_with_redis()
+        php = php_with("redis")
         require("redis-server", "redis-server")
         folder = tempfile.mkdtemp(prefix="fc", dir="/tmp")
         self.addCleanup(shutil.rmtree, folder)
@@ -206,7 +206,7 @@ class ExampleTests(SynchronousTestCase):
     def test_not_running(self) -> None:
         """Without a relay the script says how to start one."""
         done = subprocess.run(
-            [php_with_redis(), str(EXAMPLE / "counter.php"), "/no/such.sock"],
+            [php_with("redis"), str(EXAMPLE / "counter.php"), "/no/such.sock"],
             capture_output=True,
             text=True,
             timeout=LIMIT,

@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import subprocess
 from typing import Any
-from unittest import SkipTest
 
 from tests.peers.memcached import Memcached, shared_memcached
-from tests.peers.processes import LIMIT, require
 from tests.peers.relay import Relay, RelayTestCase
+from tests.peers.scenarios import run_scenario
 
-_SCRIPT = os.path.join(os.path.dirname(__file__), "memcached.php")
 POOLED = ("--pool", "2", "--framing", "memcached")
 BINARY = ("--pool", "2", "--framing", "length:N:8:24")
 
 
-@functools.cache
-def php_with_memcached() -> str:
-    """The path of a php that has the extension; skips the test if there is none."""
-    php = require("php", "php-cli")
-    code = "exit(extension_loaded('memcached') ? 0 : 1);"
-    if subprocess.run([php, "-r", code], timeout=LIMIT, check=False).returncode != 0:
-        raise SkipTest("PHP has no memcached extension (Debian package php-memcached)")
-    return php
-
-
-def run_php(scenario: str, place: str) -> Any:
-    """What came of the steps of a scenario in tests/peers/memcached.php."""
-    done = subprocess.run(
-        [php_with_memcached(), _SCRIPT, scenario, place],
-        capture_output=True,
-        timeout=3 * LIMIT,
-        check=False,
-    )
-    if done.returncode != 0 or done.stderr:
-        raise AssertionError((done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
-    return json.loads(done.stdout)
+run_php = functools.partial(run_scenario, "memcached")
 
 
 @functools.cache

@@ -13,9 +13,8 @@ from tests.peers.memcached import shared_memcached
 from tests.peers.processes import LIMIT, Process
 from tests.peers.redis import Redis, RedisClient, RedisError, Reply, command, shared_redis
 from tests.peers.relay import Relay, RelayTestCase
+from tests.peers.scenarios import command_of, php_with
 from tests.peers.sockets import Peer, RawOrigin
-from tests.peers.test_relay_memcached import php_with_memcached
-from tests.peers.test_relay_redis import php_with_redis
 
 #: Short-lived clients; of those in PHP ten come from a process each.
 PHP_PROCESSES = 10
@@ -51,13 +50,12 @@ class CountingTests(RelayTestCase):
         self.redis = shared_redis()
         self.redis.reset()
 
-    def run_php(self, scenario: str, script: str, relay: Relay) -> list[Process]:
+    def run_php(self, scenario: str, extension: str, relay: Relay) -> list[Process]:
         """Processes that count on either listener."""
         places = (relay.socket, f"127.0.0.1:{relay.port}")
-        path = os.path.join(os.path.dirname(__file__), script)
         processes = []
         for number in range(PHP_PROCESSES):
-            argv = [php_with_redis(), path, scenario, places[number % 2]]
+            argv = command_of(extension, scenario, places[number % 2])
             processes.append(Process(argv, self.folder()))
             self.addCleanup(processes[-1].stop)
         return processes
@@ -77,12 +75,12 @@ class CountingTests(RelayTestCase):
 
     def test_redis(self) -> None:
         """INCR is carried out once for each, and Redis sees the four connections only."""
-        php_with_redis()
+        php_with("redis")
         relay = self.start_relay(
             *self.pool, "--pool-min", "4", "--framing", "resp", backend=self.redis.backend
         )
         relay.wait_for(r"prewarmed .*: 4 of 4 open")
-        processes = self.run_php("counting", "redis.php", relay)
+        processes = self.run_php("counting", "redis", relay)
         self.count(relay, increment)
         for process in processes:
             self.assertEqual(process.wait(), 0, process.output)
@@ -100,7 +98,7 @@ class CountingTests(RelayTestCase):
 
     def test_memcached(self) -> None:
         """The same of memcached."""
-        php_with_memcached()
+        php_with("memcached")
         memcached = shared_memcached()
         memcached.reset()
         memcached.control.send(b"set count 0 0 1\r\n0\r\n")
@@ -114,7 +112,7 @@ class CountingTests(RelayTestCase):
             peer.send(b"incr count 1\r\n")
             self.assertTrue(peer.read_through(b"\r\n")[:-2].isdigit())
 
-        processes = self.run_php("counting", "memcached.php", relay)
+        processes = self.run_php("counting", "memcached", relay)
         self.count(relay, add)
         for process in processes:
             self.assertEqual(process.wait(), 0, process.output)

@@ -7,37 +7,16 @@ import json
 import os
 import subprocess
 from typing import Any
-from unittest import SkipTest
 
 from tests.peers.processes import LIMIT, Process, require
 from tests.peers.redis import Monitor, Redis, RedisClient, shared_redis
 from tests.peers.relay import Relay, RelayTestCase
+from tests.peers.scenarios import command_of, php_with, run_scenario
 
-_SCRIPT = os.path.join(os.path.dirname(__file__), "redis.php")
 POOLED = ("--pool", "4", "--framing", "resp")
 
 
-@functools.cache
-def php_with_redis() -> str:
-    """The path of a php that has the extension; skips the test if there is none."""
-    php = require("php", "php-cli")
-    code = "exit(extension_loaded('redis') ? 0 : 1);"
-    if subprocess.run([php, "-r", code], timeout=LIMIT, check=False).returncode != 0:
-        raise SkipTest("PHP has no redis extension (Debian package php-redis)")
-    return php
-
-
-def run_php(scenario: str, place: str) -> Any:
-    """What came of the steps of a scenario in tests/peers/redis.php."""
-    done = subprocess.run(
-        [php_with_redis(), _SCRIPT, scenario, place],
-        capture_output=True,
-        timeout=3 * LIMIT,
-        check=False,
-    )
-    if done.returncode != 0 or done.stderr:
-        raise AssertionError((done.returncode, done.stdout[-2000:], done.stderr[-2000:]))
-    return json.loads(done.stdout)
+run_php = functools.partial(run_scenario, "redis")
 
 
 @functools.cache
@@ -55,7 +34,7 @@ class PHPTestCase(RelayTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        php_with_redis()
+        php_with("redis")
         self.redis = shared_redis()
         self.redis.reset()
 
@@ -145,7 +124,7 @@ class PHPPairTests(PHPTestCase):
 
     def start(self, scenario: str, place: str) -> Process:
         """A scenario that goes on meanwhile."""
-        process = Process([php_with_redis(), _SCRIPT, scenario, place], self.folder())
+        process = Process(command_of("redis", scenario, place), self.folder())
         self.addCleanup(process.stop)
         return process
 
@@ -194,7 +173,7 @@ class RefusalTests(PHPTestCase):
         redis = Redis(folder)
         self.addCleanup(redis.stop)
         relay = self.start_relay(*POOLED, "--verbose", backend=redis.backend)
-        argv = [php_with_redis(), _SCRIPT, "outage", relay.socket]
+        argv = command_of("redis", "outage", relay.socket)
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
