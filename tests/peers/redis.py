@@ -84,7 +84,8 @@ class Redis(Process):
         return f"unix:{self.socket}"
 
     def reset(self) -> None:
-        """Forget all data, and what was counted."""
+        """Forget all data, what was counted, and whom a test has left behind."""
+        self.control.ask("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         self.control.ask("FLUSHALL")
         self.control.ask("CONFIG", "RESETSTAT")
         self._own = 0
