@@ -17,6 +17,7 @@ from twisted.logger import Logger, LogLevel
 
 from fastcar_tw.downstream.clients import Clients
 from fastcar_tw.downstream.listeners import Listener, listen_tcp, listen_unix
+from fastcar_tw.transport.loops import LoopGuard
 from fastcar_tw.upstream.pool_shell import PoolShell
 
 #: Seconds for idle connections to be closed in order at shutdown.
@@ -51,9 +52,11 @@ class DownstreamService(Service):
         listening: Any,
         clients: Clients,
         pool: PoolShell[Any, Any],
+        guard: LoopGuard | None = None,
     ) -> None:
         """
         @param listening: the reactor that makes the ports.
+        @param guard: sees to it that the pool does not connect to them.
         """
         self.setName(name)
         self.log = Logger(namespace="fastcar")
@@ -62,6 +65,7 @@ class DownstreamService(Service):
         self._listening = listening
         self._clients = clients
         self._pool = pool
+        self._guard = guard
         self._open_ports: list[tuple[Listener, IListeningPort]] = []
         #: Fires when all connections that are to be kept open have been tried for the first time.
         self.ready: Deferred[None] = Deferred()
@@ -150,13 +154,27 @@ class DownstreamService(Service):
             port = listen_tcp(self._listening, listener, factory)
             own: Any = port.getHost()
             listener = listener._replace(port=own.port)
+            if self._guard is not None:
+                self._guard.own.append((listener.interface or "0.0.0.0", listener.port))
         self._open_ports.append((listener, port))
         return listener
+
+    def tell_listener(self, listener: Listener) -> None:
+        """
+        Tell in the log where clients come in.
+        """
+        self.log.info(
+            "listening on {listener}{notes}",
+            listener=str(listener),
+            notes="" if listener.is_local else ", which is open to other machines",
+        )
 
     def stop_listening(self) -> Deferred[Any]:
         """
         Close all listeners.
         """
+        if self._guard is not None:
+            self._guard.own.clear()
         opened, self._open_ports = self._open_ports, []
         return defer.DeferredList([defer.maybeDeferred(port.stopListening) for _, port in opened])
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from fastcar_tw.downstream.listeners import parse_listener
@@ -21,8 +20,8 @@ from fastcar_tw.names.overrides import Overrides
 from fastcar_tw.names.resolver import Resolver
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.transport.facade import EagerReactor
-from fastcar_tw.upstream.address_race import NameEndpoint
 from fastcar_tw.upstream.backends import Backend
+from fastcar_tw.upstream.endpoints import backend_endpoint
 
 #: Seconds the addresses of a php-fpm's name are used.
 _DNS_TTL = 30.0
@@ -70,11 +69,7 @@ class FastCGIService(DownstreamService):
             factory.listener = str(listener)
             if not listener.path and not ip_address(listener.interface or "0.0.0.0").is_unspecified:
                 self.gateway.local_addresses[str(listener)] = (listener.interface, listener.port)
-            self.log.info(
-                "listening on {listener}{notes}",
-                listener=str(listener),
-                notes="" if listener.is_local else ", which is open to other machines",
-            )
+            self.tell_listener(listener)
 
     def startService(self) -> None:
         """
@@ -93,6 +88,4 @@ class FastCGIService(DownstreamService):
 
     def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:
         timeout = self._config.connect_timeout
-        if backend.path:
-            return UNIXClientEndpoint(self._eager, backend.path, timeout)
-        return NameEndpoint(self._eager, self._resolver, backend.host, backend.port, timeout)
+        return backend_endpoint(self._eager, self._resolver, backend, timeout)

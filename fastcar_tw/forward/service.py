@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.logger import LogLevel
@@ -71,7 +70,7 @@ class ForwardService(DownstreamService):
             from twisted.internet import reactor
         self._config = config
         eager = EagerReactor(reactor, patience=config.stall_timeout)
-        self._guard = LoopGuard(eager)
+        guard = LoopGuard(eager)
         trust = Trust(config.trust, config.insecure_origins)
         self._routes = Routes(config.proxy, config.no_proxy, os.environ)
         self._resolver = Resolver(
@@ -82,18 +81,16 @@ class ForwardService(DownstreamService):
         )
         pool = ConnectionPool(
             reactor,
-            OriginEndpoints(self._guard, trust, config.connect_timeout, self._resolver),
+            OriginEndpoints(guard, trust, config.connect_timeout, self._resolver),
             config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
-        pool.watch.name_of = self._name_of
-        pool.watch.look_up = self._resolver.refresh
-        self._resolver.on_answer = pool.addresses_changed
+        pool.follow(self._resolver, self._name_of)
         self._ca_file: str | None = None
         self.forwarder = Forwarder(
             config, reactor, pool, self._server_contexts(), trust, self._routes
         )
-        super().__init__("forward", config, reactor, eager, self.forwarder, pool)
+        super().__init__("forward", config, reactor, eager, self.forwarder, pool, guard)
 
     def startService(self) -> None:
         """
@@ -125,21 +122,12 @@ class ForwardService(DownstreamService):
         for text in self._config.listen:
             self._open(parse_listener(text))
 
-    def stop_listening(self) -> Deferred[Any]:
-        """
-        See L{DownstreamService.stop_listening}.
-        """
-        self._guard.own.clear()
-        return super().stop_listening()
-
     def _open(self, listener: Listener, secure: bool = False) -> None:
         """
         @param secure: plain HTTP there is for https origins.
         """
         factory = ForwardFactory(self.forwarder)
         listener = self.open_listener(listener, factory)
-        if not listener.path:
-            self._guard.own.append((listener.interface or "0.0.0.0", listener.port))
         # Nobody has been accepted yet.
         factory.entrance = Entrance(str(listener), secure)
         if listener.path != self._config.unix:

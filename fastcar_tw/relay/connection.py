@@ -161,25 +161,24 @@ class BackendConnection(KeptConnection):
             return
         self.received += len(data)
         self._answered = True
+        wrong = ""
         try:
             ends = framer.feed(data)
         except FrameError as error:
+            wrong = f"sent no valid response: {error}"
             ends = list(error.ends)
-            if len(ends) < self._due:
-                if ends:
-                    # What came before it is whole.
-                    self._due -= len(ends)
-                    self.responses += len(ends)
-                    exchange.response(data[: ends[-1]], ends)
-                self._fail(f"sent no valid response: {error}")
-                return
         due = self._due - len(ends)
         if due > 0:
             self._due = due
             self.responses += len(ends)
-            exchange.response(data, ends)
-            if self._exchange is exchange and self._wire is not None:
-                acknowledge(self._wire)  # there is more to come
+            if not wrong:
+                exchange.response(data, ends)
+                if self._exchange is exchange and self._wire is not None:
+                    acknowledge(self._wire)  # there is more to come
+                return
+            if ends:
+                exchange.response(data[: ends[-1]], ends)  # what came before it is whole
+            self._fail(wrong)
             return
         self.responses += self._due
         if due or ends[-1] != len(data):

@@ -7,7 +7,6 @@ from __future__ import annotations
 import resource
 from typing import Any
 
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 
 from fastcar_tw.downstream.listeners import parse_listener
@@ -24,9 +23,8 @@ from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.facade import EagerReactor
 from fastcar_tw.transport.loops import LoopGuard
-from fastcar_tw.upstream.address_race import NameEndpoint
 from fastcar_tw.upstream.backends import Backend
-from fastcar_tw.upstream.endpoints import TLSClientEndpoint
+from fastcar_tw.upstream.endpoints import TLSClientEndpoint, backend_endpoint
 
 #: Seconds the addresses of a backend's name are used.
 _DNS_TTL = 30.0
@@ -46,23 +44,23 @@ class RelayService(DownstreamService):
         if reactor is None:
             from twisted.internet import reactor
         self._config = config
-        self._eager = EagerReactor(reactor, patience=config.idle_timeout)
-        self._outgoing = LoopGuard(self._eager)
+        eager = EagerReactor(reactor, patience=config.idle_timeout)
+        self._outgoing = LoopGuard(eager)
         self._resolver = Resolver(reactor, ThreadedLookup(reactor), _DNS_TTL, Overrides(()))
         backends = config.backends
-        self._trust = Trust(config.trust, config.insecure_origins)
+        # The system's CAs take time and memory.
+        secure = any(backend.tls for backend in backends)
+        self._trust = Trust(config.trust, config.insecure_origins) if secure else None
         framing = config.make_framing()
         pool = RelayPool(
             reactor, backends, self._endpoint, config.pool_limits, config.connect_timeout, framing
         )
-        pool.watch.name_of = _name_of
-        pool.watch.look_up = self._resolver.refresh
-        self._resolver.on_answer = pool.addresses_changed
+        pool.follow(self._resolver, _name_of)
         self._contexts = None
         if config.cert is not None and config.key is not None:
             self._contexts = ServerContexts.from_files(config.cert, config.key)
         self.relay = Relay(config, reactor, pool, framing)
-        super().__init__("relay", config, reactor, self._eager, self.relay, pool)
+        super().__init__("relay", config, reactor, eager, self.relay, pool, self._outgoing)
 
     def open_listeners(self) -> None:
         """
@@ -73,13 +71,7 @@ class RelayService(DownstreamService):
             listener = self.open_listener(parse_listener(text), factory)
             # Nobody has been accepted yet.
             factory.listener = str(listener)
-            if not listener.path:
-                self._outgoing.own.append((listener.interface or "0.0.0.0", listener.port))
-            self.log.info(
-                "listening on {listener}{notes}",
-                listener=str(listener),
-                notes="" if listener.is_local else ", which is open to other machines",
-            )
+            self.tell_listener(listener)
 
     def startService(self) -> None:
         """
@@ -115,14 +107,14 @@ class RelayService(DownstreamService):
 
     def _endpoint(self, backend: Backend) -> IStreamClientEndpoint:
         timeout = self._config.connect_timeout
-        if backend.path:
-            return UNIXClientEndpoint(self._eager, backend.path, timeout)
-        host, port = backend.host, backend.port
-        endpoint = NameEndpoint(self._outgoing, self._resolver, host, port, timeout)
+        endpoint = backend_endpoint(self._outgoing, self._resolver, backend, timeout)
         if not backend.tls:
             return endpoint
+        assert self._trust is not None
         begins = not self._config.pooled
-        return TLSClientEndpoint(endpoint, self._trust, host, port, (), server_begins=begins)
+        return TLSClientEndpoint(
+            endpoint, self._trust, backend.host, backend.port, (), server_begins=begins
+        )
 
 
 def _name_of(backend: Backend) -> str | None:

@@ -5,15 +5,12 @@ Who a client is, as far as that is known.
 from __future__ import annotations
 
 import socket
-from struct import Struct
 from typing import NamedTuple
 
+from fastcar_tw.downstream.peer import peer_credentials
 from fastcar_tw.http.target import join_authority
 from fastcar_tw.relay.proxy_protocol import ProxyAddresses
 from fastcar_tw.wire import Wire
-
-#: Process, user and group.
-_UCRED = Struct("iII")
 
 
 class Visitor(NamedTuple):
@@ -65,11 +62,7 @@ class Visitor(NamedTuple):
 
 def peer_pid(sock: socket.socket) -> int:
     """
-    @return: the process that has connected a UNIX socket (unix(7), SO_PEERCRED); 0: not known.
+    @return: the process that has connected a UNIX socket; 0: not known.
     """
-    try:
-        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        pid: int = _UCRED.unpack(credentials)[0]
-    except (AttributeError, OSError):  # not Linux, or no such socket
-        return 0
-    return pid
+    credentials = peer_credentials(sock)
+    return 0 if credentials is None else credentials.pid

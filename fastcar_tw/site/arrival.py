@@ -5,12 +5,12 @@ How a client has come to us, as it is told about itself.
 from __future__ import annotations
 
 import socket
-import struct
 from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Any
 
 import fastcar_tw
 from fastcar_tw.downstream.entrance import Entrance
+from fastcar_tw.downstream.peer import peer_credentials
 from fastcar_tw.http.head import RequestHead
 from fastcar_tw.http.target import join_authority
 
@@ -21,9 +21,6 @@ try:
     VERSION = fastcar_tw.__version__
 except PackageNotFoundError:  # not installed
     VERSION = "unknown"
-
-#: struct ucred of unix(7): pid, uid, gid.
-_CREDENTIALS = struct.Struct("iII")
 
 
 def describe_arrival(
@@ -50,15 +47,13 @@ def describe_arrival(
 
 def describe_peer(handle: socket.socket) -> dict[str, Any] | None:
     """
-    Who is at the other end: the process that has connected to a UNIX socket (SO_PEERCRED), or a TCP
-    address; None when it has gone.
+    Who is at the other end: the process that has connected to a UNIX socket, or a TCP address; None
+    when it has gone.
     """
     try:
         if handle.family == socket.AF_UNIX:
-            size = _CREDENTIALS.size
-            credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            pid, uid, gid = _CREDENTIALS.unpack(credentials)
-            return {"pid": pid, "uid": uid, "gid": gid}
+            credentials = peer_credentials(handle)
+            return None if credentials is None else credentials._asdict()
         address, port = handle.getpeername()[:2]
     except OSError:
         return None

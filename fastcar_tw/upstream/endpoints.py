@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -22,6 +23,7 @@ from fastcar_tw.tls.layer import TLSLayer
 from fastcar_tw.tls.machine import TLSMachine
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.upstream.address_race import NameEndpoint, NameResolver
+from fastcar_tw.upstream.backends import Backend
 
 
 class OriginEndpoints:
@@ -70,6 +72,18 @@ class OriginEndpoints:
             )
         handshake = SOCKS5Handshake if proxy.scheme == "socks5h" else ConnectHandshake
         return TunnelEndpoint(endpoint, lambda: handshake(proxy, host, port), server_begins)
+
+
+def backend_endpoint(
+    reactor: Any, resolver: NameResolver, backend: Backend, timeout: float
+) -> IStreamClientEndpoint:
+    """
+    @param timeout: seconds for one address.
+    @return: the endpoint that connects to a backend, without TLS.
+    """
+    if backend.path:
+        return UNIXClientEndpoint(reactor, backend.path, timeout)
+    return NameEndpoint(reactor, resolver, backend.host, backend.port, timeout)
 
 
 @implementer(IStreamClientEndpoint)

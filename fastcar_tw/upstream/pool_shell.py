@@ -28,6 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from fastcar_tw.http.errors import GatewayError
+from fastcar_tw.names.resolver import Resolver
 from fastcar_tw.pool.core import (
     Assign,
     Attempt,
@@ -218,6 +219,17 @@ class PoolShell(Generic[K, KC]):
         prewarmed = self._prewarmed
         self._carry_out(decisions)
         return prewarmed
+
+    def follow(self, resolver: Resolver, name_of: Callable[[K], str | None]) -> None:
+        """
+        Retire connections to addresses that their name no longer has.
+
+        @param name_of: tells the name that is looked up to reach what a key stands for; None if
+            there is none.
+        """
+        self.watch.name_of = name_of
+        self.watch.look_up = resolver.refresh
+        resolver.on_answer = self.addresses_changed
 
     def let_cool(self) -> None:
         """
