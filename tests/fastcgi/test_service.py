@@ -3,35 +3,29 @@ that stands in for php-fpm."""
 
 from __future__ import annotations
 
-import grp
 import os
 import re
-import shutil
 import signal
-import stat
-import tempfile
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import TestCase
 
 from fastcar_tw.downstream.listeners import ListenerError
-from fastcar_tw.downstream.socketfile import SocketInUseError
 from fastcar_tw.fastcgi.config import FastCGIConfig
 from fastcar_tw.fastcgi.service import FastCGIService
 from fastcar_tw.options import Options
 from fastcar_tw.service import CommandLineService, makeService
 from tests.fastcgi.stand_in import ChildProcess, StandIn
 from tests.forward.support import answer
+from tests.services import DirectoryTestCase, SocketTests
 from tests.tls.support import SelfSigned
-from tests.transport.harness import HalfCloseRecorder, Recorder
+from tests.transport.harness import Recorder
 
 REACTOR: Any = reactor
 ANY_PORT = "tcp:0:interface=127.0.0.1"
@@ -50,27 +44,21 @@ def turn() -> Deferred[None]:
     return deferred
 
 
-class ServiceTestCase(TestCase):
+class ServiceTestCase(DirectoryTestCase):
     """
-    Has a directory with a root, and a service that listens there on a UNIX socket when told to.
+    Has a service in a directory with a root, and what stands in for php-fpm.
     """
 
     def setUp(self) -> None:
-        """Make the directory."""
-        self.directory = tempfile.mkdtemp(prefix="fc", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.directory)
+        """Make the root."""
+        super().setUp()
         self.root = self.join("root")
         os.mkdir(self.root)
         with open(os.path.join(self.root, "index.php"), "wb"):
             pass
         with open(os.path.join(self.root, "file.txt"), "wb") as file:
             file.write(b"text")
-        self.path = self.join("s")
         self.fpm = StandIn()
-
-    def join(self, name: str) -> str:
-        """A path in the directory."""
-        return os.path.join(self.directory, name)
 
     def listen_fpm(self, name: str = "fpm", fpm: StandIn | None = None) -> None:
         """Have php-fpm there."""
@@ -86,35 +74,9 @@ class ServiceTestCase(TestCase):
         }
         return FastCGIConfig(**{**needed, **options})
 
-    def service(self, **options: Any) -> FastCGIService:
-        """A service that is stopped after the test."""
-        service = FastCGIService(self.config(**options))
-        self.addCleanup(lambda: service.stopService() if service.running else None)
-        return service
-
-    def start(self, **options: Any) -> FastCGIService:
-        """A service that runs."""
-        service = self.service(**options)
-        service.privilegedStartService()
-        service.startService()
-        return service
-
-    def started(self, **options: Any) -> tuple[FastCGIService, list[int]]:
-        """A service that runs, and the TCP ports that its log tells of."""
-        with capturedLogs() as events:
-            service = self.start(**options)
-        found = [
-            re.search(r"listening on tcp:\S+:([0-9]+)", formatEvent(event)) for event in events
-        ]
-        return service, [int(match[1]) for match in found if match]
-
-    @inlineCallbacks
-    def connect(self, endpoint: IStreamClientEndpoint | None = None) -> Any:
-        """Connect to the socket, or elsewhere."""
-        endpoint = endpoint or UNIXClientEndpoint(REACTOR, self.path)
-        client = yield endpoint.connect(Factory.forProtocol(HalfCloseRecorder))
-        self.addCleanup(client.transport.abortConnection)
-        return client
+    def make_service(self, **options: Any) -> FastCGIService:
+        """See L{DirectoryTestCase.make_service}."""
+        return FastCGIService(self.config(**options))
 
     @inlineCallbacks
     def fetch(self, client: Any, asked: bytes = GET) -> Any:
@@ -138,7 +100,7 @@ class ServiceTestCase(TestCase):
         return client, self.fpm.children[-1]
 
 
-class StartTests(ServiceTestCase):
+class StartTests(ServiceTestCase, SocketTests):
     """Starting."""
 
     @inlineCallbacks
@@ -248,30 +210,6 @@ class StartTests(ServiceTestCase):
         self.listen_fpm()
         got = yield self.fetch(client)
         self.assertEqual((got.status, got.body), (200, b"hi"))
-
-    def test_mode_and_group(self) -> None:
-        """All socket files have the mode and group asked for."""
-        group = grp.getgrgid(os.getegid())
-        listen = (f"unix:{self.path}", f"unix:{self.join('t')}")
-        self.start(listen=listen, socket_mode=0o604, socket_group=group.gr_name)
-        for path in (self.path, self.join("t")):
-            status = os.stat(path)
-            self.assertTrue(stat.S_ISSOCK(status.st_mode))
-            self.assertEqual((stat.S_IMODE(status.st_mode), status.st_gid), (0o604, group.gr_gid))
-
-    def test_without_privileges(self) -> None:
-        """startService alone is enough, as in an application that drops no privileges."""
-        service = self.service()
-        service.startService()
-        self.assertTrue(os.path.exists(self.path))
-
-    def test_socket_in_use(self) -> None:
-        """A second instance is refused, and the first keeps its socket."""
-        self.start()
-        before = os.stat(self.path).st_ino
-        error = self.assertRaises(SocketInUseError, self.service().privilegedStartService)
-        self.assertEqual(str(error), f"{self.path}: in use")
-        self.assertEqual(os.stat(self.path).st_ino, before)
 
     @inlineCallbacks
     def test_all_or_none(self) -> Any:

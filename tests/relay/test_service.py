@@ -3,13 +3,9 @@ a test plays."""
 
 from __future__ import annotations
 
-import grp
 import os
 import re
 import resource
-import shutil
-import stat
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,15 +19,14 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, DefaultOpenSSLContextFactory
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import TestCase
 
 from fastcar_tw.downstream.listeners import ListenerError
-from fastcar_tw.downstream.socketfile import SocketInUseError
 from fastcar_tw.options import Options
 from fastcar_tw.relay.config import RelayConfig
 from fastcar_tw.relay.service import RelayService
 from fastcar_tw.service import CommandLineService, makeService
 from fastcar_tw.tls.machine import TLSMachine
+from tests.services import DirectoryTestCase, SocketTests
 from tests.tls.support import SelfSigned
 from tests.transport.harness import HalfCloseRecorder
 
@@ -141,21 +136,15 @@ class HastyTLSServer(Protocol):
         self.transport.write(reply)
 
 
-class ServiceTestCase(TestCase):
+class ServiceTestCase(DirectoryTestCase):
     """
-    Has a directory, and a service that listens there on a UNIX socket when told to.
+    Has a relay in a directory, and what plays its backend.
     """
 
     def setUp(self) -> None:
-        """Make the directory."""
-        self.directory = tempfile.mkdtemp(prefix="fc", dir="/tmp")
-        self.addCleanup(shutil.rmtree, self.directory)
-        self.path = self.join("s")
+        """Make the backend."""
+        super().setUp()
         self.backend = PlayedBackend()
-
-    def join(self, name: str) -> str:
-        """A path in the directory."""
-        return os.path.join(self.directory, name)
 
     def listen_backend(self, name: str = "b", backend: PlayedBackend | None = None) -> Any:
         """Have a backend there."""
@@ -174,38 +163,10 @@ class ServiceTestCase(TestCase):
         number: int = port.getHost().port
         return number
 
-    def service(self, **options: Any) -> RelayService:
-        """A service that is stopped after the test."""
+    def make_service(self, **options: Any) -> RelayService:
+        """See L{DirectoryTestCase.make_service}."""
         needed = {"backend": (f"unix:{self.join('b')}",), "listen": (f"unix:{self.path}",)}
-        service = RelayService(RelayConfig(**{**needed, **options}))
-        self.addCleanup(lambda: service.stopService() if service.running else None)
-        return service
-
-    def start(self, **options: Any) -> RelayService:
-        """A service that runs."""
-        service = self.service(**options)
-        service.privilegedStartService()
-        service.startService()
-        return service
-
-    def started(self, **options: Any) -> tuple[RelayService, list[int]]:
-        """A service that runs, and the TCP ports that its log tells of."""
-        with capturedLogs() as events:
-            service = self.start(**options)
-        found = [
-            re.search(r"listening on tcp:\S+:([0-9]+)", formatEvent(event)) for event in events
-        ]
-        return service, [int(match[1]) for match in found if match]
-
-    @inlineCallbacks
-    def connect(self, endpoint: IStreamClientEndpoint | int | None = None) -> Any:
-        """Connect to the socket, or to a port, or elsewhere."""
-        if isinstance(endpoint, int):
-            endpoint = TCP4ClientEndpoint(REACTOR, "127.0.0.1", endpoint)
-        endpoint = endpoint or UNIXClientEndpoint(REACTOR, self.path)
-        client = yield endpoint.connect(Factory.forProtocol(HalfCloseRecorder))
-        self.addCleanup(client.transport.abortConnection)
-        return client
+        return RelayService(RelayConfig(**{**needed, **options}))
 
     @inlineCallbacks
     def paired(self, endpoint: IStreamClientEndpoint | int | None = None) -> Any:
@@ -235,7 +196,7 @@ def told(events: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     ]
 
 
-class StartTests(ServiceTestCase):
+class StartTests(ServiceTestCase, SocketTests):
     """Starting."""
 
     @inlineCallbacks
@@ -372,30 +333,6 @@ class StartTests(ServiceTestCase):
         self.start(backend=(f"tcp:localhost:{self.listen_tcp()}",))
         client, serving = yield self.paired()
         yield self.check_relayed(client, serving)
-
-    def test_mode_and_group(self) -> None:
-        """All socket files have the mode and group asked for."""
-        group = grp.getgrgid(os.getegid())
-        listen = (f"unix:{self.path}", f"unix:{self.join('t')}")
-        self.start(listen=listen, socket_mode=0o604, socket_group=group.gr_name)
-        for path in (self.path, self.join("t")):
-            status = os.stat(path)
-            self.assertTrue(stat.S_ISSOCK(status.st_mode))
-            self.assertEqual((stat.S_IMODE(status.st_mode), status.st_gid), (0o604, group.gr_gid))
-
-    def test_without_privileges(self) -> None:
-        """startService alone is enough, as in an application that drops no privileges."""
-        service = self.service()
-        service.startService()
-        self.assertTrue(os.path.exists(self.path))
-
-    def test_socket_in_use(self) -> None:
-        """A second instance is refused, and the first keeps its socket."""
-        self.start()
-        before = os.stat(self.path).st_ino
-        error = self.assertRaises(SocketInUseError, self.service().privilegedStartService)
-        self.assertEqual(str(error), f"{self.path}: in use")
-        self.assertEqual(os.stat(self.path).st_ino, before)
 
     @inlineCallbacks
     def test_all_or_none(self) -> Any:
