@@ -323,6 +323,12 @@ def _token(field: str, value: object) -> str | None:
     return value
 
 
+def _http2(field: str, value: object) -> str:
+    if not isinstance(value, str) or value not in ("auto", "off", "always"):
+        raise ConfigError(field, value, "auto, off or always")
+    return value
+
+
 def check_flag(field: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(field, value, "true or false")
@@ -439,6 +445,7 @@ CHECKS: dict[str, Callable[[str, Any], object]] = {
     "max_age": check_timeout,
     "fail_fast_after": check_count,
     "prewarm": _prewarm,
+    "http2": _http2,
     "dns_ttl": check_timeout_or_zero,
     "resolve": _resolve,
     "proxy": _proxy,

@@ -95,6 +95,9 @@ class Config:
     fail_fast_after: int = 5
     #: Origins to keep connections open to: "http://host:port" or "https://host:port=count".
     prewarm: tuple[str, ...] = ()
+    #: HTTP/2 to https origins: "auto" offers it beside HTTP/1.1, "always" accepts nothing else,
+    #: "off" does not offer it.
+    http2: str = "auto"
     #: Time the addresses of a name are used before it is looked up again; 0: always look up.
     dns_ttl: float = 30.0
     #: Addresses that replace a look-up: "host:port:address,...", or "*" for the host.

@@ -44,6 +44,7 @@ _PARAMETERS = (
     ("queue_timeout", number, "Seconds a request may wait to be let through."),
     ("max_age", number, "Seconds after which an upstream connection is replaced."),
     ("fail_fast_after", whole_number, "Failed connects in a row to fail fast after; 0: never."),
+    ("http2", as_typed, "HTTP/2 to https origins: auto, off or always."),
     ("dns_ttl", number, "Seconds the addresses of a name are used."),
     ("drain_timeout", number, "Seconds for requests in flight at shutdown."),
     ("proxy", as_typed, "URL of the proxy to reach origins through [default: environment]"),

@@ -23,6 +23,7 @@ import select
 import shutil
 import socket
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 from OpenSSL import SSL
@@ -42,6 +43,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.routes.selection import Routes
 from fastcar_tw.tls.local_ca import LocalCA
 from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.tls.policy import new_context
 from fastcar_tw.tls.server_contexts import ServerContexts
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.transport.eager import EagerUNIXServer
@@ -53,6 +55,9 @@ __all__ = ["Connect", "MemoryProxy", "MemoryReactor", "MemoryTransport", "Nested
 
 #: Seconds that the clock is moved at a time: deadlines are met in their order.
 STEP = 0.25
+#: What origins speak inside TLS, the best first: those without HTTP/2, and those with it.
+_HTTP1_ALPN = (b"http/1.1",)
+_HTTP2_ALPN = (b"h2", b"http/1.1")
 
 
 class MemoryReactor(Clock):
@@ -165,9 +170,11 @@ class Peer:
         machine: TLSMachine | None = None,
         origin: Origin | None = None,
         capacity: int | None = None,
+        alpn: Sequence[bytes] = _HTTP1_ALPN,
     ) -> None:
         """
         @param protocol: speaks at the proxy's end.
+        @param alpn: see L{Connect.accept}; for L{start_tls}.
         @param capacity: bytes that the connection holds either way, roughly; None: as many as the
             system gives.
         """
@@ -183,6 +190,7 @@ class Peer:
         self.ended = False
         self.unsent = b""
         self._reactor = reactor
+        self._alpn = alpn
         self._received = bytearray()
         self._reading = True
         self._ending = False
@@ -248,7 +256,7 @@ class Peer:
 
         @param machine: as in L{Connect.accept}.
         """
-        inner = machine or _certificates()[0].server()
+        inner = machine or _server(self.origin, self._alpn)
         self.machine = inner if self.machine is None else NestedTLS(self.machine, inner)
         self._received += inner.receive(self.take())
         self.unsent += self.machine.outgoing()
@@ -435,20 +443,37 @@ class Connect:
         """
         return not self._result.called
 
-    def accept(self, machine: TLSMachine | None = None, *, plain: bool = False) -> Peer:
+    def accept(
+        self,
+        machine: TLSMachine | None = None,
+        *,
+        plain: bool = False,
+        alpn: Sequence[bytes] | None = None,
+    ) -> Peer:
         """
         Let it succeed.
 
         @param machine: the server side of TLS, in place of one whose certificate is right.
         @param plain: speak no TLS, even if the proxy does.
+        @param alpn: the protocols that the origin speaks inside TLS, the best first: it chooses
+            the first of them that it is offered, or nothing; None: as L{MemoryProxy.http2} says.
         """
-        if machine is None and self._expects_tls() and not plain:
-            machine = _certificates()[0].server()
         proxy = self._proxy
+        if alpn is None:
+            alpn = _HTTP2_ALPN if proxy.http2 else _HTTP1_ALPN
+        if machine is None and self._expects_tls() and not plain:
+            # A proxy is spoken to in HTTP/1.1, whatever the origins behind it speak.
+            direct = self.origin.route is None
+            machine = _server(self.origin, alpn) if direct else _certificates().server()
         # There is no address in memory, which the factories of a pool can do without.
         protocol = self._factory.buildProtocol(None)  # type: ignore[arg-type]
         peer = Peer(
-            proxy.reactor, protocol, machine=machine, origin=self.origin, capacity=proxy.capacity
+            proxy.reactor,
+            protocol,
+            machine=machine,
+            origin=self.origin,
+            capacity=proxy.capacity,
+            alpn=alpn,
         )
         proxy.origins.append(peer)
         self._result.callback(protocol)
@@ -474,7 +499,8 @@ class Connect:
 
 class _MemoryEndpoints(OriginEndpoints):
     def __init__(self, proxy: MemoryProxy, trust: Trust, origin: Origin) -> None:
-        super().__init__(proxy.reactor, trust, 0.0, proxy)
+        only = proxy.forwarder.config.http2 == "always"
+        super().__init__(proxy.reactor, trust, 0.0, proxy, http2_only=only)
         self._proxy = proxy
         self._origin = origin
 
@@ -503,6 +529,7 @@ class MemoryProxy:
     @ivar connects: all attempts to connect so far.
     @ivar origins: all connections to origins so far, one L{Peer} each.
     @ivar capacity: see L{Peer}; of all connections to origins from now on.
+    @ivar http2: origins speak HTTP/2, and choose it where it is offered.
     @ivar addresses: IPv4 addresses of names, where it needs any; none: there is no such name.
     """
 
@@ -515,17 +542,19 @@ class MemoryProxy:
         self.connects: list[Connect] = []
         self.origins: list[Peer] = []
         self.capacity: int | None = None
+        self.http2 = False
         self.addresses: dict[str, list[str]] = {}
         config = config or Config()
-        contexts, ca_file = _certificates()
-        self._trust = Trust((*config.trust, ca_file), config.insecure_origins)
+        self._trust = Trust((*config.trust, _ca().certificate_path), config.insecure_origins)
         self.pool = ConnectionPool(
             self.reactor,
             self._endpoint_for,
             config.pool_limits,
             connect_timeout=config.connect_timeout,
         )
-        self.forwarder = Forwarder(config, self.reactor, self.pool, contexts, self._trust, routes)
+        self.forwarder = Forwarder(
+            config, self.reactor, self.pool, _certificates(), self._trust, routes
+        )
         self.forwarder.deadlines.watch(self.pool)
         self.forwarder.deadlines.start()
 
@@ -599,19 +628,50 @@ class MemoryProxy:
         return _MemoryEndpoints(self, self._trust, origin)(origin)
 
 
-@functools.cache
-def _certificates() -> tuple[ServerContexts, str]:
+def _server(origin: Origin | None, alpn: Sequence[bytes]) -> TLSMachine:
     """
-    Certificates of the proxy and of all origins, and the file with the CA that signs them.
+    The server side of TLS with the right certificate.
+
+    @param alpn: see L{Connect.accept}.
+    """
+    if origin is None or alpn == _HTTP1_ALPN:
+        return _certificates().server()
+    return TLSMachine.server(_context(origin.tls_name or origin.host, tuple(alpn)))
+
+
+@functools.cache
+def _context(name: str, alpn: tuple[bytes, ...]) -> SSL.Context:
+    def choose(connection: SSL.Connection, offered: list[bytes]) -> Any:
+        return next((each for each in alpn if each in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+    certificate, key = _ca().issue((name,))
+    context = new_context(SSL.TLS_SERVER_METHOD)
+    context.use_certificate(certificate)
+    context.use_privatekey(key)
+    context.set_alpn_select_callback(choose)
+    return context
+
+
+@functools.cache
+def _certificates() -> ServerContexts:
+    """
+    Certificates of the proxy and of all origins.
+    """
+    return ServerContexts.from_ca(_ca())
+
+
+@functools.cache
+def _ca() -> LocalCA:
+    """
+    The CA that signs all certificates.
     """
     directory = tempfile.mkdtemp(prefix="fc")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    ca = LocalCA.load_or_create(os.path.join(directory, "ca"))
-    return ServerContexts.from_ca(ca), ca.certificate_path
+    return LocalCA.load_or_create(os.path.join(directory, "ca"))
 
 
 def _client_context() -> SSL.Context:
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    context.load_verify_locations(_certificates()[1])
+    context.load_verify_locations(_ca().certificate_path)
     context.set_verify(SSL.VERIFY_PEER)
     return context

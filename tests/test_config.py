@@ -117,6 +117,7 @@ class DefaultsTests(ConfigCase):
                 "max_age": 3600.0,
                 "fail_fast_after": 5,
                 "prewarm": (),
+                "http2": "off",
                 "dns_ttl": 30.0,
                 "resolve": (),
                 "proxy": None,
@@ -456,6 +457,21 @@ class ViaTests(ConfigCase):
         """Anything that could end the field or start a comment is refused."""
         for name in ("", "a b", "a,b", "a\r\nX: y", "a/b", "(c)", "\N{EURO SIGN}"):
             self.assert_refused("via", name, "a token")
+
+
+class HTTP2Tests(ConfigCase):
+    """Whether HTTP/2 is spoken to origins."""
+
+    def test_modes(self) -> None:
+        """There are three."""
+        for mode in ("auto", "off", "always"):
+            self.assertEqual(Config(http2=mode).http2, mode)
+
+    def test_anything_else(self) -> None:
+        """Anything else is refused, truth values included: they would leave out one."""
+        values: tuple[object, ...] = ("", "on", "AUTO", "h2", True, False, 2, b"auto", ("auto",), [])
+        for value in values:
+            self.assert_refused("http2", value, "auto, off or always")
 
 
 class PoolTests(ConfigCase):

@@ -1,8 +1,8 @@
 """
 The exchange: one request and its response, between a client connection and an upstream connection.
 
-Theory of operation.  Towards the origin, C{_out} collects what is not yet written; it is flushed
-once for all that arrived together.  Until there is a connection the client is not read, so C{_out}
+Theory of operation.  Towards the origin, C{_content} collects what is not yet handed over; that is
+done once for all that arrived together.  Until there is a connection the client is not read, so it
 stays small.  Towards the client, the downstream connection does the same.  Either side that cannot
 take more makes the other side stop reading: an exchange never holds more than what was read at
 once.
@@ -17,7 +17,7 @@ does too.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
 from fastcar_tw.deadlines import NEVER
@@ -31,7 +31,10 @@ from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin, parse_authority
 from fastcar_tw.routes.connect import wanted_credentials
 from fastcar_tw.tunnel import Tunnel
+from fastcar_tw.http2.errors import HTTP1RequiredError
+from fastcar_tw.http2.fields import request_fields
 from fastcar_tw.upstream.connection import UpstreamConnection
+from fastcar_tw.upstream.exchange import OriginConnection, UpstreamHandle
 
 if TYPE_CHECKING:
     from fastcar_tw.downstream.http1 import DownstreamConnection
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
 
 #: To be cut from 1xx and 204 responses (RFC 9110 section 8.6).
 _CONTENT_LENGTH = frozenset((b"content-length",))
+
+#: How often a request is sent at most, however sure it is that no origin has acted on it.
+MAX_SENDS = 4
 
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -57,23 +63,27 @@ class Exchange(DownstreamExchange):
     __slots__ = (
         "_answering",
         "_chunk_response",
-        "_connection",
+        "_content",
         "_downstream",
         "_ended",
         "_forwarder",
+        "_handle",
         "_moved",
         "_named",
         "_next_hop",
-        "_out",
         "_replay",
         "_reused",
-        "_sent_again",
+        "_sends",
         "_started",
         "_status",
+        "_to_proxy",
+        "_unsent",
         "_waiting",
         "origin",
         "pinned",
         "request",
+        "request_chunked",
+        "request_trailers",
     )
 
     def __init__(
@@ -90,16 +100,19 @@ class Exchange(DownstreamExchange):
         self._forwarder = forwarder
         self._downstream = downstream
         self._started = forwarder.now()
-        self._connection: UpstreamConnection | None = None
+        self._handle: UpstreamHandle | None = None
         self._next_hop = origin if origin.route is None else _next_hop(request, origin)
-        via = forwarder.via[request.version]
-        if self._next_hop is origin:
-            self._out = [request_head(request, request.target, via)]
-        else:
-            self._out = [request_head_to_proxy(request, via, origin)]
+        self._to_proxy = self._next_hop is not origin
+        if origin.http2 and (request.upgrade is not None or request.connection_auth):
+            # What these are about is a connection, and in HTTP/2 it is others' too.
+            self._next_hop = origin.over_http1
+        self.request_chunked = request.chunked
+        self.request_trailers = b""
+        self._content: list[bytes] = []
+        self._unsent = False
         self._replay: bytes | None = None
         self._reused = False
-        self._sent_again = False
+        self._sends = 0
         self._waiting = False
         self._ended = False
         self._answering = False
@@ -144,26 +157,25 @@ class Exchange(DownstreamExchange):
         """
         Some of the request's body.
         """
-        self._out.append(chunk(content) if self.request.chunked else content)
+        self._content.append(content)
+        self._unsent = True
 
     def request_end(self, trailers: bytes) -> None:
         """
         The request is complete.
         """
-        self.request_complete = True
-        if self.request.chunked:
-            if trailers and self.request.named:
-                trailers = without_fields(trailers, self.request.named)
-            self._out.append(last_chunk(trailers))
+        self.request_complete = self._unsent = True
+        if trailers and self.request.named:
+            trailers = without_fields(trailers, self.request.named)
+        self.request_trailers = trailers
 
     def flush_request(self) -> None:
         """
         Send on what has arrived.
         """
-        connection = self._connection
-        if connection is not None and self._out:
-            connection.send(b"".join(self._out))
-            self._out.clear()
+        handle = self._handle
+        if handle is not None and self._unsent:
+            handle.send(self._take_content(), self.request_complete)
             self._replay = None
             self._set_deadline()
 
@@ -171,23 +183,23 @@ class Exchange(DownstreamExchange):
         """
         The client does not read.
         """
-        if self._connection is not None:
-            self._connection.pause_reading()
+        if self._handle is not None:
+            self._handle.pause_reading()
 
     def downstream_drained(self) -> None:
         """
         The client has read what was there.
         """
-        if self._connection is not None:
-            self._connection.resume_reading()
+        if self._handle is not None:
+            self._handle.resume_reading()
 
     def downstream_lost(self) -> None:
         """
         The client has gone.
         """
-        connection = self._end()
-        if connection is not None:
-            connection.abort()
+        handle = self._end()
+        if handle is not None:
+            handle.abort()
 
     def expired(self) -> None:
         """
@@ -198,10 +210,10 @@ class Exchange(DownstreamExchange):
             # Buffers were emptying all the while.
             self._set_deadline()
             return
-        connection = self._end()
-        by_client = not self.request_complete and not (connection and connection.full)
-        if connection is not None:
-            connection.abort()
+        handle = self._end()
+        by_client = not self.request_complete and not (handle and handle.full)
+        if handle is not None:
+            handle.abort()
         if self.responded:
             error = stall_error()
         elif by_client:
@@ -228,7 +240,23 @@ class Exchange(DownstreamExchange):
         bodiless = not request.content_length and not request.chunked
         return bodiless and request.upgrade is None and request.method in IDEMPOTENT_METHODS
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def request_head(self) -> bytes:
+        """
+        See L{UpstreamExchange<fastcar_tw.upstream.exchange.UpstreamExchange>}.
+        """
+        request = self.request
+        via = self._forwarder.via[request.version]
+        if self._to_proxy:
+            return request_head_to_proxy(request, via, self.origin)
+        return request_head(request, request.target, via)
+
+    def request_fields(self) -> Sequence[tuple[bytes, bytes]]:
+        """
+        See L{UpstreamExchange<fastcar_tw.upstream.exchange.UpstreamExchange>}.
+        """
+        return request_fields(self.request, self._forwarder.via[self.request.version])
+
+    def connected(self, connection: OriginConnection) -> None:
         """
         A connection is there: send the request.
         """
@@ -241,18 +269,15 @@ class Exchange(DownstreamExchange):
             self._forwarder.pool.release(connection)
             self._downstream.abort()
             return
-        out = self._out
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        # All that was written so far, no more than was read at once.
-        self._replay = None if self._sent_again else data
+        # All that was sent so far, no more than was read at once.
+        content = self._replay = self._take_content()
+        self._sends += 1
         self._reused = not connection.fresh
-        self._connection = connection
-        connection.start(self, data)
+        self._waiting = False
+        self._handle = connection.start(self, content, self.request_complete)
         self._set_deadline()
         if not self.request_complete:
             self._downstream.resume_reading()
-        self._waiting = False
 
     def connect_failed(self, error: GatewayError) -> None:
         """
@@ -281,8 +306,7 @@ class Exchange(DownstreamExchange):
         A 1xx response: passed on, except to HTTP/1.0 clients (RFC 9110 section 15.2).
         """
         if self.request.version == 11:
-            of_proxy = self._next_hop is not self.origin
-            unwanted = _CONTENT_LENGTH | PROXY_FIELDS if of_proxy else _CONTENT_LENGTH
+            unwanted = _CONTENT_LENGTH | PROXY_FIELDS if self._to_proxy else _CONTENT_LENGTH
             fields = without_fields(head.fields, unwanted)
             via = self._forwarder.via[head.version]
             self._downstream.queue(
@@ -296,8 +320,8 @@ class Exchange(DownstreamExchange):
 
         @raise GatewayError: it is from a proxy that does not let us through.
         """
-        if head.status == 407:
-            check_proxy(self.origin, self._next_hop)
+        if head.status == 407 and self._to_proxy:
+            raise refused_by_proxy(self.origin)
         self.responded = True
         self._status = head.status
         self._named = head.named
@@ -311,7 +335,7 @@ class Exchange(DownstreamExchange):
                 self.persist = False
         elif head.status == 204 and head.content_length is not None:
             fields = without_fields(fields, _CONTENT_LENGTH)
-        if self._next_hop is not self.origin:
+        if self._to_proxy:
             fields = without_fields(fields, PROXY_FIELDS)
             self._named = head.named | PROXY_FIELDS
         if not self.request_complete or (self.pinned and head.close):
@@ -366,27 +390,28 @@ class Exchange(DownstreamExchange):
                 self._answering = False
                 self._set_deadline()
 
-    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unprocessed: bool) -> None:
         """
         The connection has ended before the response did.
 
-        The request is sent again, once and on a new connection, only if nothing of a response was
-        received, and either provably none of the request was sent, or it is idempotent and the
+        The request is sent again, on another connection, only if nothing of a response was
+        received, and either the origin has provably not acted on it, or it is idempotent and the
         connection had served before, so that its origin may have closed it just then (RFC 9110
-        section 9.2.2).
+        section 9.2.2); the latter once.
 
         @param answered: some byte of a response was received.
-        @param unsent: no byte of the request has left.
+        @param unprocessed: the origin has provably not acted on the request.
         """
         replay = self._replay
-        repeatable = self._reused and self.request_complete and self.is_repeatable()
-        if answered or replay is None or not (unsent or repeatable):
+        if answered or replay is None or not self._may_send_again(unprocessed):
             self._end()
             self._fail(error)
             return
-        self._connection = None
-        self._sent_again = True
-        self._out.insert(0, replay)
+        self._handle = None
+        self._content.insert(0, replay)
+        if isinstance(error, HTTP1RequiredError):
+            self._forwarder.http1_only(self.origin)
+            self._next_hop = self.origin.over_http1
         self._waiting = True
         self._downstream.deadline = NEVER
         if not self.request_complete:
@@ -402,8 +427,8 @@ class Exchange(DownstreamExchange):
 
         @param early: what it has already sent in the new one.
         """
-        connection = self._connection
-        if connection is None:
+        connection = self._handle
+        if not isinstance(connection, UpstreamConnection):
             return
         if not self.request_complete or not _offered(self.request.upgrade, head.upgrade):
             self._end()
@@ -433,6 +458,24 @@ class Exchange(DownstreamExchange):
 
     # Ours.
 
+    def _take_content(self) -> bytes:
+        """
+        What of the request's body has come since it was last asked for.
+        """
+        self._unsent = False
+        pieces = self._content
+        if not pieces:
+            return b""
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return content
+
+    def _may_send_again(self, unprocessed: bool) -> bool:
+        if unprocessed:
+            return self._sends < MAX_SENDS
+        repeatable = self._reused and self.request_complete and self.is_repeatable()
+        return repeatable and self._sends == 1
+
     def _set_deadline(self) -> None:
         config = self._forwarder.config
         waiting_for_response = self.request_complete and not self.responded
@@ -442,19 +485,19 @@ class Exchange(DownstreamExchange):
         self._moved = self._bytes_moved()
 
     def _bytes_moved(self) -> int:
-        connection = self._connection
-        return self._downstream.sent() + (connection.sent() if connection is not None else 0)
+        handle = self._handle
+        return self._downstream.sent() + (handle.sent() if handle is not None else 0)
 
-    def _end(self) -> UpstreamConnection | None:
+    def _end(self) -> UpstreamHandle | None:
         """
         Let go of the connection, or of the place in line for one.
         """
         self._ended = True
-        connection, self._connection = self._connection, None
+        handle, self._handle = self._handle, None
         if self._waiting:
             self._waiting = False
             self._forwarder.pool.cancel(self._next_hop, self)
-        return connection
+        return handle
 
     def _fail(self, error: FastcarError) -> None:
         self._forwarder.failed(self._what(), error, self._started)
@@ -470,16 +513,13 @@ class Exchange(DownstreamExchange):
         return f"{self.request.method[:32].decode('ascii')} {self.origin}"
 
 
-def check_proxy(origin: Origin, next_hop: Origin) -> None:
+def refused_by_proxy(origin: Origin) -> GatewayError:
     """
-    Judge a 407.
-
-    @param next_hop: who says it.
-    @raise GatewayError: it is a proxy, which does not let us through.
+    What a 407 means that comes from the proxy in front of an origin.
     """
-    if next_hop is not origin and origin.route is not None:
-        text = f"{origin}: the proxy {wanted_credentials(origin.route)}"
-        raise GatewayError(502, "proxy_configuration_error", text)
+    assert origin.route is not None
+    text = f"{origin}: the proxy {wanted_credentials(origin.route)}"
+    return GatewayError(502, "proxy_configuration_error", text)
 
 
 def _next_hop(request: RequestHead, origin: Origin) -> Origin:

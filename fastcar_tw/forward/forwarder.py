@@ -41,7 +41,8 @@ class Forwarder(Clients):
     @ivar server_contexts: certificates shown to the clients.
     @ivar relayed: the targets of tunnels into which nobody looks.
     @ivar relaying: how many of those there are, connecting or open.
-    @ivar via: the Via field line for a message received in HTTP/1.0 (10) and 1.1 (11), or nothing.
+    @ivar via: the Via field line for a message received in HTTP/1.0 (10), 1.1 (11) and 2 (20), or
+        nothing.
     """
 
     config: Config
@@ -61,7 +62,10 @@ class Forwarder(Clients):
         super().__init__(config, clock)
         self.pool = pool
         self.server_contexts = server_contexts
-        self.via = {10: _via("1.0", config.via), 11: _via("1.1", config.via)}
+        self.via = {
+            version: _via(name, config.via)
+            for version, name in ((10, "1.0"), (11, "1.1"), (20, "2.0"))
+        }
         self.relayed = AllowedTunnels(config.tunnel)
         self.relaying = 0
         self._trust = trust
@@ -69,6 +73,7 @@ class Forwarder(Clients):
         # Of tunnels: where they lead.
         self._destinations: dict[Entrance, Origin] = {}
         self._origins: dict[tuple[str, bytes], Origin] = {}
+        self._http1_only: set[Origin] = set()
 
     def exchange(
         self, downstream: DownstreamConnection, request: RequestHead
@@ -128,6 +133,19 @@ class Forwarder(Clients):
             self._destinations[entrance] = destination
         return destination
 
+    def http1_only(self, origin: Origin) -> None:
+        """
+        An origin wants HTTP/1.1 (HTTP_1_1_REQUIRED, RFC 9113 section 7): HTTP/2 is not offered to
+        it again, until so many others have wanted that that it is forgotten.
+        """
+        if origin.over_http1 in self._http1_only:
+            return
+        if len(self._http1_only) >= MAX_KNOWN_ORIGINS:
+            self._http1_only.clear()
+        self._http1_only.add(origin.over_http1)
+        self._origins.clear()
+        self._destinations.clear()
+
     def relayed_origin(self, host: str, port: int) -> Origin:
         """
         The target of a tunnel that is relayed unseen.
@@ -150,7 +168,10 @@ class Forwarder(Clients):
 
     def _origin(self, scheme: str, host: str, port: int, tls_name: str = "") -> Origin:
         verified = scheme == "http" or self._trust.verifies(tls_name or host, port)
-        return Origin(scheme, host, port, verified, self._route(scheme, host), tls_name)
+        origin = Origin(scheme, host, port, verified, self._route(scheme, host), tls_name)
+        if scheme == "http" or self.config.http2 == "off" or origin in self._http1_only:
+            return origin
+        return origin._replace(http2=True)
 
     def _route(self, scheme: str, host: str) -> Proxy | None:
         return self._routes.route(scheme, host) if self._routes is not None else None

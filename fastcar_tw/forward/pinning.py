@@ -37,7 +37,7 @@ class Pin:
         self._forwarder = forwarder
         self._downstream = downstream
         self._connection: UpstreamConnection | None = connection
-        self._origin = origin
+        self._origin = origin.over_http1
         self._until = forwarder.now() + connection.idle_limit
         connection.keeper = self
         previous, downstream.companion = downstream.companion, self
@@ -46,13 +46,16 @@ class Pin:
 
     def take(self, origin: Origin, next_hop: Origin) -> UpstreamConnection | None:
         """
-        The connection, if it is to this origin and leads to this next hop; it is pinned no longer.
+        The connection, if it is to this origin and leads to this next hop, whether or not HTTP/2
+        would be offered there; it is pinned no longer.
 
         When it has ended without our being told, the client's ends too, unanswered: as the origin
         would have done to a client of its own, which then begins anew.
         """
         connection = self._connection
-        if connection is None or (self._origin, connection.origin) != (origin, next_hop):
+        if connection is None or origin.over_http1 != self._origin:
+            return None
+        if next_hop.over_http1 != connection.origin.over_http1:
             return None
         if self._forwarder.now() < self._until and not connection.is_stale():
             self._downstream.companion = connection.keeper = None

@@ -81,7 +81,13 @@ class ForwardService(DownstreamService):
         )
         pool = ConnectionPool(
             reactor,
-            OriginEndpoints(guard, trust, config.connect_timeout, self._resolver),
+            OriginEndpoints(
+                guard,
+                trust,
+                config.connect_timeout,
+                self._resolver,
+                http2_only=config.http2 == "always",
+            ),
             config.pool_limits,
             connect_timeout=config.connect_timeout,
         )

@@ -37,7 +37,9 @@ MAX_INTERIM = 32
 #: The largest number of hops told to the next one (RFC 9110 section 7.6.2).
 MAX_FORWARDS = 10**9
 
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+#: A Content-Length; of any more digits none is meant.
+CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+
 _NUMBER = re.compile(rb"[0-9]+")
 #: How the schemes begin that authenticate a connection instead of a request: Negotiate (RFC 4559
 #: section 6) and its successor Nego2; Kerberos and CredSSP are what WinRM adds.
@@ -69,6 +71,8 @@ class RequestHead:
         after a while.
     @ivar max_forwards: hops left, of a TRACE or OPTIONS only (RFC 9110 section 7.6.2); C{fields}
         already holds the number for the next hop.
+    @ivar te_trailers: TE says that the client takes trailers (RFC 9110 section 10.1.4).  TE itself
+        is hop-by-hop; HTTP/2 says it anew.
     """
 
     __slots__ = (
@@ -85,6 +89,7 @@ class RequestHead:
         "named",
         "scheme",
         "target",
+        "te_trailers",
         "upgrade",
         "version",
     )
@@ -105,6 +110,7 @@ class RequestHead:
         self.idempotency_key = False
         self.expects_continue = False
         self.max_forwards: int | None = None
+        self.te_trailers = False
 
 
 class ResponseHead:
@@ -113,7 +119,7 @@ class ResponseHead:
 
     @ivar status: 100 to 999.
     @ivar reason: reason phrase with its leading space, as received.
-    @ivar version: 10 or 11.
+    @ivar version: 10, 11, or 20 for HTTP/2.
     @ivar fields: as in L{RequestHead}.
     @ivar content_length: as in L{RequestHead}.
     @ivar chunked: the body is chunked, unless status or method say there is none.
@@ -257,6 +263,9 @@ def _judge_request(head: RequestHead, found: dict[bytes, bytes]) -> None:
         _judge_max_forwards(head, found[b"max-forwards"])
     if b"authorization" in found:
         head.connection_auth = _authenticates_connection(found[b"authorization"].lower())
+    if b"te" in found and head.version == 11:
+        # HTTP/1.0 has no trailers, whatever its client says.
+        head.te_trailers = b"trailers" in split_list(found[b"te"])
 
 
 def _authenticates_connection(credentials: bytes) -> bool:
@@ -305,7 +314,7 @@ def _judge_framing(head: RequestHead | ResponseHead, found: dict[bytes, bytes]) 
     coding = found.get(b"transfer-encoding")
     if coding is None:
         if length is not None:
-            if _LENGTH.fullmatch(length) is None:
+            if CONTENT_LENGTH.fullmatch(length) is None:
                 raise MessageError("invalid Content-Length: expected one decimal number")
             head.content_length = int(length)
         return

@@ -27,6 +27,7 @@ class Origin(NamedTuple):
     @ivar verified: whether the origin's certificate is verified (the trust policy).
     @ivar route: the proxy it is reached through, None when there is none.
     @ivar tls_name: whom its certificate has to name, where that is not C{host}; else empty.
+    @ivar http2: HTTP/2 is offered to it, in the TLS handshake (RFC 9113 section 3.2); https only.
     """
 
     scheme: str
@@ -35,6 +36,7 @@ class Origin(NamedTuple):
     verified: bool = True
     route: Proxy | None = None
     tls_name: str = ""
+    http2: bool = False
 
     def __str__(self) -> str:
         if not self.host:
@@ -55,6 +57,13 @@ class Origin(NamedTuple):
         if self.route is None or self.scheme != "http" or not self.route.forwards_http:
             return self
         return Origin(self.scheme, "", 0, True, self.route)
+
+    @property
+    def over_http1(self) -> Origin:
+        """
+        The same origin where nothing but HTTP/1.1 will do: other connections, another key.
+        """
+        return self._replace(http2=False) if self.http2 else self
 
     @property
     def peer(self) -> tuple[str, int]:

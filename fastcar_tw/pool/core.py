@@ -17,6 +17,12 @@ room; if none is idle, the next one released does, if the first request that wan
 before the first in line for the one that has it.  So no origin starves, and requests are served
 nearly in the order of their arrival between origins too.
 
+A multiplexed connection serves as many requests at once as its capacity says.  While it has room it
+is taken before an idle one, so that few do the work; without requests it is idle like any other.
+One that is to go takes no more, and is closed when the last of its requests has been answered.
+What a new connection will probably carry is known from the last one, or guessed before the first:
+that many requests count on an attempt, and another is begun only for those beyond.
+
 Costs.  Taking and releasing take constant time, whatever else there is.  An origin that waits for
 room is in a heap, ordered by its first request without an attempt: O(log n) in the number of such
 origins.  L{PoolCore.tick} looks at every idle connection and every waiting origin.
@@ -29,6 +35,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
@@ -111,13 +118,19 @@ class PoolCore(Generic[K, C, W]):
     """
 
     def __init__(
-        self, limits: PoolLimits, random_number: Callable[[], float] = random.random
+        self,
+        limits: PoolLimits,
+        random_number: Callable[[], float] = random.random,
+        expected_capacity: Callable[[K], int] = lambda key: 1,
     ) -> None:
         """
         @param random_number: returns numbers from 0 to 1, for jitter.
+        @param expected_capacity: how many requests at once a connection to an origin will probably
+            serve of which none has been opened yet.
         """
         self.limits = limits
         self._random = random_number
+        self._expected_capacity = expected_capacity
         self._lanes: dict[K, Lane[K, C, W]] = {}
         self._warm: list[Lane[K, C, W]] = []
         # All idle connections, the longest idle first, and until when they may be used.
@@ -128,7 +141,10 @@ class PoolCore(Generic[K, C, W]):
         self._listed: list[tuple[int, Lane[K, C, W]]] = []
         self._number = 0
         self._total = 0
+        # Of those that serve no more requests: how many are about to close, and how many still
+        # answer some, which may take long.
         self._leaving = 0
+        self._draining = 0
         self._wanting = 0
         self._past = Tally()
 
@@ -143,18 +159,26 @@ class PoolCore(Generic[K, C, W]):
 
     def take(self, key: K, now: float) -> C | None:
         """
-        The quick way to a connection: the one that went idle last.
+        The quick way to a connection: one in use that has room, else the one that went idle last.
 
         @return: None does not mean that there is none; L{acquire} tells.
         """
         lane = self._lanes.get(key)
-        if lane is None or not lane.idle:
+        if lane is None:
+            return None
+        if lane.roomy:
+            shared = self._share(lane, now)
+            if shared is not None:
+                return shared
+        if not lane.idle:
             return None
         connection, until = lane.idle.popitem()
         if until <= now:
             lane.idle[connection] = until
             return None
         del self._idle[connection]
+        if connection.multiplexed:
+            self._occupy(lane, connection)
         lane.tally.reused += 1
         return connection
 
@@ -164,10 +188,12 @@ class PoolCore(Generic[K, C, W]):
         """
         A request wants a connection.
 
-        @param again: it had one that has failed; it gets a new one, before all others.
+        @param again: it had one that has failed; it gets a new one, before all others.  Where
+            connections are multiplexed it gets any: one that has failed is not among them.
         """
         decisions: list[Decision[W, C, K]] = []
         lane = self._lane(key)
+        again = again and lane.width == 1
         if not again:
             for each in self._serving(lane):
                 connection = self._take_usable(each, now, decisions)
@@ -201,10 +227,15 @@ class PoolCore(Generic[K, C, W]):
 
     def release(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
-        A connection is ready for its next request.
+        A connection is ready for its next request; a multiplexed one is told for each that it has
+        served.
         """
         lane: Lane[K, C, W] | None = connection.lane
-        if lane is None or connection.leaving:
+        if lane is None:
+            return _NONE
+        if connection.multiplexed:
+            return self._release_one(lane, connection, now)
+        if connection.leaving:
             return _NONE  # it has ended since it was assigned
         if lane.line or lane.fresh_queued or self._wanting or self._do_others_wait():
             decisions: list[Decision[W, C, K]] = []
@@ -228,17 +259,22 @@ class PoolCore(Generic[K, C, W]):
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
         lane.error = None
+        lane.width = connection.capacity if connection.multiplexed else 1
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
-            decisions.append(Assign(attempt.waiter, connection))
+            self._assign(attempt.waiter, connection, decisions)
         elif lane.line:
             # Someone in line may count on this attempt, whoever else wants room.
             self._serve(next(iter(lane.line.values())), connection, decisions)
         elif (other := self._first_in_line(lane)) is not None:
             self._serve(other, connection, decisions)
-        else:
+        elif not connection.multiplexed:
             self._employ(lane, connection, now, decisions)
+        if connection.multiplexed:
+            self._offer(lane, connection, now, decisions)
+        self._unpromise(lane)
         self._settle(lane, now, decisions)
+        self._warm_up(lane, now, decisions)
         return decisions
 
     def open_failed(
@@ -265,7 +301,7 @@ class PoolCore(Generic[K, C, W]):
             del lane.owned[attempt.waiter]
             if not self._send_on(attempt.waiter, attempt.deadline, lane, now, decisions):
                 decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
-        elif lane.promised > lane.opening - len(lane.owned):
+        while lane.promised > lane.may_promise:
             first = next(iter(lane.line.values()))
             if self._put_back(first, now, decisions):
                 pass
@@ -291,7 +327,11 @@ class PoolCore(Generic[K, C, W]):
         connection.leaving = True
         connection.condemned = why
         lane.leaving += 1
-        self._leaving += 1
+        if connection.in_use:
+            lane.roomy.pop(connection, None)
+            self._draining += 1
+        else:
+            self._leaving += 1
         lane.tally.retired[why] += 1
 
     def closed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
@@ -305,7 +345,10 @@ class PoolCore(Generic[K, C, W]):
         connection.lane = None
         lane.open.discard(connection)
         lane.leaving -= 1
-        self._leaving -= 1
+        if connection.in_use:
+            self._draining -= 1
+        else:
+            self._leaving -= 1
         self._total -= 1
         if lane.warm:
             age = now - connection.retire_at + self.limits.max_age
@@ -336,12 +379,32 @@ class PoolCore(Generic[K, C, W]):
 
     def condemn(self, connection: C, why: Retired) -> Sequence[Decision[W, C, K]]:
         """
-        A connection is to serve no request after the one it may be serving.
+        A connection is to serve no request after those it may be serving.
         """
         decisions: list[Decision[W, C, K]] = []
         connection.condemned = why
         if connection in self._idle:
             self._close(connection, why, decisions)
+        elif connection.multiplexed:
+            self.retired(connection, why)
+        return decisions
+
+    def capacity_changed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
+        """
+        A multiplexed connection can serve another number of requests at once than before.
+        """
+        decisions: list[Decision[W, C, K]] = []
+        lane: Lane[K, C, W] | None = connection.lane
+        if lane is None or connection.leaving:
+            return decisions
+        lane.width = max(connection.capacity, 1)
+        if connection in self._idle:
+            if not self._may_serve(connection, now):
+                self._close(connection, self._overdue(connection, now), decisions)
+        else:
+            self._offer(lane, connection, now, decisions)
+        self._unpromise(lane)
+        self._settle(lane, now, decisions)
         return decisions
 
     def keep_warm(self, key: K, count: int) -> None:
@@ -412,8 +475,14 @@ class PoolCore(Generic[K, C, W]):
         """
         The connections to one origin that serve.
         """
+        return (each for each in self.all_connections(key) if not each.leaving)
+
+    def all_connections(self, key: K) -> Iterator[C]:
+        """
+        The connections to one origin that are not closed.
+        """
         lane = self._lanes.get(key)
-        return iter(()) if lane is None else (each for each in lane.open if not each.leaving)
+        return iter(()) if lane is None else iter(lane.open)
 
     @property
     def queued(self) -> int:
@@ -440,12 +509,13 @@ class PoolCore(Generic[K, C, W]):
     def _take_usable(
         self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]
     ) -> C | None:
-        while lane.idle:
+        while lane.idle or lane.roomy:
             connection = self.take(lane.key, now)
             if connection is not None:
                 return connection
-            connection = next(reversed(lane.idle))
-            self._close(connection, self._overdue(connection, now), decisions)
+            if lane.idle:
+                connection = next(reversed(lane.idle))
+                self._close(connection, self._overdue(connection, now), decisions)
         return None
 
     def _employ(
@@ -480,7 +550,127 @@ class PoolCore(Generic[K, C, W]):
         self, place: Place[K, C, W], connection: C, decisions: list[Decision[W, C, K]]
     ) -> None:
         self._leave_line(place.lane, place.waiter)
-        decisions.append(Assign(place.waiter, connection))
+        self._assign(place.waiter, connection, decisions)
+
+    def _assign(self, waiter: W, connection: C, decisions: list[Decision[W, C, K]]) -> None:
+        if connection.multiplexed:
+            assert connection.lane is not None
+            self._occupy(connection.lane, connection)
+        decisions.append(Assign(waiter, connection))
+
+    # Decisions about multiplexed connections.
+
+    def _share(self, lane: Lane[K, C, W], now: float) -> C | None:
+        """
+        A connection in use that has room: the one that had none, or was idle, last.
+        """
+        while lane.roomy:
+            connection = next(reversed(lane.roomy))
+            if connection.retire_at > now:
+                self._occupy(lane, connection)
+                lane.tally.reused += 1
+                return connection
+            self.retired(connection, Retired.AGE)
+        return None
+
+    def _occupy(self, lane: Lane[K, C, W], connection: C) -> None:
+        """
+        One more request is for a connection.
+        """
+        connection.in_use += 1
+        if connection.in_use < connection.capacity:
+            lane.roomy[connection] = None
+        else:
+            lane.roomy.pop(connection, None)
+
+    def _release_one(
+        self, lane: Lane[K, C, W], connection: C, now: float
+    ) -> Sequence[Decision[W, C, K]]:
+        """
+        A multiplexed connection has one request less.
+        """
+        connection.in_use -= 1
+        if not connection.leaving:
+            decisions: list[Decision[W, C, K]] = []
+            self._offer(lane, connection, now, decisions)
+            if self._queue:
+                self._settle(lane, now, decisions)
+            return decisions
+        if connection.in_use:
+            return _NONE
+        self._draining -= 1
+        self._leaving += 1
+        return (Close(connection),)
+
+    def _offer(
+        self,
+        lane: Lane[K, C, W],
+        connection: C,
+        now: float,
+        decisions: list[Decision[W, C, K]],
+    ) -> None:
+        """
+        Give what room a multiplexed connection has to whose turn it is.
+        """
+        if connection.in_use and not connection.capacity:
+            lane.roomy.pop(connection, None)
+            return
+        why = None if self._may_serve(connection, now) else self._overdue(connection, now)
+        while why is None and connection.in_use < connection.capacity:
+            first = self._first_in_line(lane)
+            if first is None:
+                break
+            if self._others_first(lane, first, now):
+                why = Retired.EVICTED
+            else:
+                lane.tally.reused += 1
+                self._serve(first, connection, decisions)
+                connection.fresh = False
+        if why is None and self._must_yield(connection, now):
+            why = Retired.EVICTED
+        if why is not None and connection.in_use:
+            self.retired(connection, why)
+        elif why is not None:
+            self._close(connection, why, decisions)
+        elif not connection.in_use:
+            lane.roomy.pop(connection, None)
+            decisions += self._put(lane, connection, now)
+        elif connection.in_use < connection.capacity:
+            lane.roomy[connection] = None
+        else:
+            lane.roomy.pop(connection, None)
+
+    def _must_yield(self, connection: C, now: float) -> bool:
+        """
+        Whether a connection is to make room for other origins: at once without requests, else if
+        somebody has waited for long, and not more connections than are needed.
+        """
+        if not self._is_room_wanted(self._draining if connection.in_use else 0):
+            return False
+        if not connection.in_use:
+            return True
+        other = self._first_listed(now)
+        place = None if other is None else other.first_queued()
+        if place is None:
+            return False
+        return place.deadline - self.limits.queue_timeout + HANDOVER_DELAY < now
+
+    def _unpromise(self, lane: Lane[K, C, W]) -> None:
+        """
+        The attempts under way will help fewer than counted on them: the last of these wait again
+        for something to be opened.
+        """
+        surplus = lane.promised - lane.may_promise
+        if surplus <= 0:
+            return
+        promised = list(islice(lane.line.values(), lane.promised))
+        for place in reversed(promised[-surplus:]):
+            lane.queued[place.waiter] = self._queue[place.waiter] = place
+            lane.queued.move_to_end(place.waiter, last=False)
+        self._sort_queue()
+
+    def _sort_queue(self) -> None:
+        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
 
     def _put(self, lane: Lane[K, C, W], connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
@@ -508,6 +698,7 @@ class PoolCore(Generic[K, C, W]):
             connection.condemned is None
             and now < connection.retire_at
             and connection.idle_limit > 0
+            and connection.capacity > 0
         )
 
     def _overdue(self, connection: C, now: float) -> Retired:
@@ -518,6 +709,8 @@ class PoolCore(Generic[K, C, W]):
             return connection.condemned
         if connection.retire_at <= now:
             return Retired.AGE
+        if not connection.capacity:
+            return Retired.ENDED
         if connection.idle_limit < self.limits.idle_timeout:
             return Retired.KEEP_ALIVE
         return Retired.IDLE
@@ -552,15 +745,15 @@ class PoolCore(Generic[K, C, W]):
         Those who wait for nothing count on the attempts that nobody counts on.
         """
         if lane.opening:
-            while lane.promised < lane.opening - len(lane.owned) and self._has_next(lane):
+            while lane.promised < lane.may_promise and self._has_next(lane):
                 waiter, _ = lane.queued.popitem(last=False)
                 del self._queue[waiter]
         self._limit_wanting(lane)
 
     def _limit_wanting(self, lane: Lane[K, C, W]) -> None:
-        if lane.wanting and lane.wanting > lane.queue_length:
-            self._wanting -= lane.wanting - lane.queue_length
-            lane.wanting = lane.queue_length
+        if lane.wanting and lane.wanting > lane.wanted:
+            self._wanting -= lane.wanting - lane.wanted
+            lane.wanting = lane.wanted
 
     def _refuse_queued(
         self,
@@ -663,10 +856,10 @@ class PoolCore(Generic[K, C, W]):
         decisions.append(Open(attempt))
 
     def _warm_up(self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]) -> None:
-        if now < lane.warm_from:
+        if not lane.warm or now < lane.warm_from:
             return
         while (
-            lane.working + lane.opening < lane.warm
+            (lane.working + lane.opening) * lane.width < lane.warm
             and self._total < self.limits.max_connections
             and lane.may_open(self.limits.max_connections_per_origin, now)
         ):
@@ -721,7 +914,7 @@ class PoolCore(Generic[K, C, W]):
         """
         Keep C{wanting}, of the lane and in all, up to date.
         """
-        wanting = lane.queue_length
+        wanting = lane.wanted
         if wanting:
             room = self.limits.max_connections_per_origin - lane.count
             wanting = min(wanting, room) if lane.breaker.allows(now) else 0
@@ -835,7 +1028,8 @@ class PoolCore(Generic[K, C, W]):
         lane = self._lanes.get(key)
         if lane is None:
             breaker = Breaker(self.limits.fail_fast_after, self._random)
-            lane = self._lanes[key] = Lane(key, breaker, Backoff(self._random))
+            lane = Lane(key, breaker, Backoff(self._random), self._expected_capacity(key))
+            self._lanes[key] = lane
         return lane
 
     def _forget(self, now: float) -> None:

@@ -3,8 +3,8 @@ A lane: the connections to one origin and the requests that wait for one.
 
 Rules of this file: a lane only keeps the books; L{PoolCore<fastcar_tw.pool.core.PoolCore>} decides.
 Requests that may take any connection stand in C{line}, in the order of their arrival.  The first of
-them, as many as there are attempts to connect under way, are promised one; the others are also in
-C{queued}, and so C{queued} is always the end of C{line}.  Requests that must have a new connection
+them, C{width} for each attempt to connect that is under way, are promised one; the others are also
+in C{queued}, and so C{queued} is always the end of C{line}.  Requests that must have a new connection
 are in C{fresh_queued} until an attempt is begun that is theirs alone.
 """
 
@@ -33,9 +33,23 @@ class PooledConnection:
     @ivar leaving: it serves no more, but is not closed yet.
     @ivar retire_at: when it is too old; seconds.
     @ivar condemned: why it goes, or is to go as soon as it is not in use.
+    @cvar multiplexed: it may serve several requests at once.
+    @ivar capacity: how many.
+    @ivar in_use: how many it serves, of a multiplexed one.
     """
 
-    __slots__ = ("condemned", "fresh", "idle_limit", "lane", "leaving", "retire_at")
+    __slots__ = (
+        "capacity",
+        "condemned",
+        "fresh",
+        "idle_limit",
+        "in_use",
+        "lane",
+        "leaving",
+        "retire_at",
+    )
+
+    multiplexed = False
 
     def __init__(self) -> None:
         self.fresh = True
@@ -44,6 +58,8 @@ class PooledConnection:
         self.leaving = False
         self.retire_at = float("inf")
         self.condemned: Retired | None = None
+        self.capacity = 1
+        self.in_use = 0
 
 
 class Place(Generic[K, C, W]):
@@ -103,6 +119,8 @@ class Lane(Generic[K, C, W]):
     One origin's connections and requests.
 
     @ivar idle: idle connections, the last used at the end, and until when they may be used.
+    @ivar roomy: multiplexed connections in use that could serve more requests.
+    @ivar width: how many requests at once a new connection will probably serve.
     @ivar open: all connections that are not closed.
     @ivar leaving: how many of them serve no more.
     @ivar opening: how many attempts to connect are under way.
@@ -129,16 +147,20 @@ class Lane(Generic[K, C, W]):
         "opening",
         "owned",
         "queued",
+        "roomy",
         "tally",
         "wanting",
         "warm",
         "warm_backoff",
         "warm_from",
+        "width",
     )
 
-    def __init__(self, key: K, breaker: Breaker, warm_backoff: Backoff) -> None:
+    def __init__(self, key: K, breaker: Breaker, warm_backoff: Backoff, width: int = 1) -> None:
         self.key = key
         self.idle: OrderedDict[C, float] = OrderedDict()
+        self.roomy: OrderedDict[C, None] = OrderedDict()
+        self.width = width
         self.open: set[C] = set()
         self.leaving = 0
         self.opening = 0
@@ -182,6 +204,20 @@ class Lane(Generic[K, C, W]):
         Requests for which nothing is being opened.
         """
         return len(self.queued) + len(self.fresh_queued)
+
+    @property
+    def wanted(self) -> int:
+        """
+        How many connections those requests would need.
+        """
+        return len(self.fresh_queued) - (-len(self.queued) // self.width)
+
+    @property
+    def may_promise(self) -> int:
+        """
+        How many requests in line may count on an attempt.
+        """
+        return (self.opening - len(self.owned)) * self.width
 
     @property
     def promised(self) -> int:

@@ -9,7 +9,6 @@ failed goes on to another, in its old turn.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -102,9 +101,6 @@ class OneLineCore(PoolCore[K, C, W]):
         if refuge is not None:
             self._take_refuge(refuge, now, decisions)
         return refuge is not None
-
-    def _sort_queue(self) -> None:
-        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
 
     def _unpromised(self) -> Iterator[Place[K, C, W]]:
         """

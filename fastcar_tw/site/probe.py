@@ -4,15 +4,16 @@ A probe: one GET through the pool, and a report of what happened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastcar_tw.forward.exchange import check_proxy
+from fastcar_tw.forward.exchange import refused_by_proxy
 from fastcar_tw.forward.request_head import request_head, request_head_to_proxy
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
+from fastcar_tw.http2.fields import request_fields
 from fastcar_tw.site.probe_target import ProbeTarget
-from fastcar_tw.upstream.connection import UpstreamConnection, UpstreamExchange
+from fastcar_tw.upstream.exchange import OriginConnection, UpstreamExchange, UpstreamHandle
 
 if TYPE_CHECKING:
     from fastcar_tw.forward.forwarder import Forwarder
@@ -27,9 +28,9 @@ class Probe(UpstreamExchange):
     """
 
     __slots__ = (
-        "_connection",
         "_done",
         "_forwarder",
+        "_handle",
         "_hop",
         "_pool",
         "_report",
@@ -41,6 +42,8 @@ class Probe(UpstreamExchange):
 
     head_only = False
     request_complete = True
+    request_chunked = False
+    request_trailers = b""
     pinned = False
 
     def __init__(
@@ -58,7 +61,7 @@ class Probe(UpstreamExchange):
         self._done: Callable[[dict[str, Any]], None] | None = done
         self._hop = target.origin.next_hop
         self._started = forwarder.now()
-        self._connection: UpstreamConnection | None = None
+        self._handle: UpstreamHandle | None = None
         self._waiting = False
         self._sent_again = False
         route = target.origin.route
@@ -67,6 +70,7 @@ class Probe(UpstreamExchange):
             "route": "direct" if route is None else str(route),
             "address": None,
             "tls": None,
+            "protocol": None,
             "verified": None,
             "reused": None,
             "status": None,
@@ -88,9 +92,9 @@ class Probe(UpstreamExchange):
         Let go of everything and report nothing.
         """
         self._done = None
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.abort()
         if self._waiting:
             self._waiting = False
             self._pool.cancel(self._hop, self)
@@ -114,7 +118,7 @@ class Probe(UpstreamExchange):
         """
         return True
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: OriginConnection) -> None:
         """
         A connection is there: send the request.
         """
@@ -127,11 +131,11 @@ class Probe(UpstreamExchange):
         report["address"] = connection.address
         # Of an http origin, TLS is what the proxy speaks, if anything.
         report["tls"] = connection.tls_version if secure else None
+        report["protocol"] = connection.protocol
         report["verified"] = target.origin.verified if secure else None
         report["reused"] = not connection.fresh
         self._note("connection")
-        self._connection = connection
-        connection.start(self, self._request())
+        self._handle = connection.start(self, b"", True)
 
     def connect_failed(self, error: GatewayError) -> None:
         """
@@ -149,8 +153,8 @@ class Probe(UpstreamExchange):
         """
         self._report["status"] = head.status
         self._note("first_byte")
-        if head.status == 407:
-            check_proxy(self._target.origin, self._hop)
+        if head.status == 407 and self._hop is not self._target.origin:
+            raise refused_by_proxy(self._target.origin)
 
     def response_body(self, content: bytes) -> None:
         """
@@ -165,7 +169,7 @@ class Probe(UpstreamExchange):
         """
         The response is complete; the connection is no longer ours.
         """
-        self._connection = None
+        self._handle = None
         self._finish()
 
     def switched(self, head: ResponseHead, early: bytes) -> None:
@@ -176,26 +180,35 @@ class Probe(UpstreamExchange):
         text = f"{self._target.origin} switched protocols unasked"
         self._finish(GatewayError(502, "http_upgrade_failed", text))
 
-    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unprocessed: bool) -> None:
         """
         The connection has ended before the response did: when it has served before, its origin may
         have closed it just then, and a new one is tried, once.
         """
-        self._connection = None
-        if answered or self._sent_again or not (unsent or self._report["reused"]):
+        self._handle = None
+        if answered or self._sent_again or not (unprocessed or self._report["reused"]):
             self._finish(error)
             return
         self._sent_again = True
         self._waiting = True
         self._pool.acquire_again(self._hop, self)
 
-    # Ours.
-
-    def _request(self) -> bytes:
+    def request_head(self) -> bytes:
+        """
+        See L{UpstreamExchange<fastcar_tw.upstream.exchange.UpstreamExchange>}.
+        """
         target = self._target
         if self._hop is target.origin:
             return request_head(target.request, target.request.target, b"")
         return request_head_to_proxy(target.request, b"", target.origin)
+
+    def request_fields(self) -> Sequence[tuple[bytes, bytes]]:
+        """
+        See L{UpstreamExchange<fastcar_tw.upstream.exchange.UpstreamExchange>}.
+        """
+        return request_fields(self._target.request, b"")
+
+    # Ours.
 
     def _note(self, moment: str) -> None:
         """

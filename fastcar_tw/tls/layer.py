@@ -47,6 +47,17 @@ class TLSLayer:
         self._unasked = 0
         self._ended = False
 
+    def check(self, early: bytes) -> None:
+        """
+        Judge what a finished handshake has come to, while nothing has been sent inside.
+
+        @param early: what the peer has already said inside.
+        @raise TLSError: the connection is of no use.
+        """
+        if early and not self.peer_begins:
+            # It would be taken for an answer to what is about to be sent.
+            raise TLSError("the peer sent data before it was asked")
+
     def handshaken(self) -> None:
         """
         The handshake is finished and the peer verified: set C{protocol} and connect it.
@@ -78,9 +89,10 @@ class TLSLayer:
         if not self._shaken:
             if not machine.ready:
                 return
-            if plaintext and not self.peer_begins:
-                # It would be taken for an answer to what is about to be sent.
-                self._end(Failure(TLSError("the peer sent data before it was asked")))
+            try:
+                self.check(plaintext)
+            except TLSError as error:
+                self._end(Failure(error))
                 return
             self._shaken = True
             self.handshaken()
@@ -156,6 +168,13 @@ class TLSLayer:
         As OpenSSL names it, C{TLSv1.3}.
         """
         return self.machine.connection.get_protocol_version_name()
+
+    @property
+    def alpn(self) -> str | None:
+        """
+        The protocol that was chosen in the handshake (RFC 7301), C{h2} or C{http/1.1}; None: none.
+        """
+        return self.machine.connection.get_alpn_proto_negotiated().decode("latin-1") or None
 
     @property
     def bytes_sent(self) -> int:

@@ -16,55 +16,15 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from fastcar_tw.http.body import BodyReader, response_body_reader
+from fastcar_tw.http.body import BodyReader, chunk, last_chunk, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http.head import MAX_INTERIM, ResponseHead, find_head_end, parse_response_head
 from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
-from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
+from fastcar_tw.upstream.exchange import OriginConnection, UpstreamExchange
+from fastcar_tw.upstream.kept_connection import ConnectionOwner
 from fastcar_tw.wire import acknowledge
-
-
-class UpstreamExchange(Protocol):
-    """
-    What a busy connection tells about the response to its exchange, which may leave out what
-    has a C{return} here.
-    """
-
-    __slots__ = ()
-
-    head_only: bool
-    request_complete: bool
-    pinned: bool
-
-    def interim_response(self, head: ResponseHead) -> None:
-        return
-
-    def response_head(self, head: ResponseHead, has_body: bool) -> None:
-        """
-        @raise GatewayError: it is none to pass on.
-        """
-
-    def response_body(self, content: bytes) -> None: ...
-
-    def response_end(self, trailers: bytes) -> None: ...
-
-    def keep(self, connection: UpstreamConnection) -> None:
-        return
-
-    def switched(self, head: ResponseHead, early: bytes) -> None: ...
-
-    def flush_response(self) -> None:
-        return
-
-    def upstream_full(self) -> None:
-        return
-
-    def upstream_drained(self) -> None:
-        return
-
-    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None: ...
 
 
 class Keeper(Protocol):
@@ -79,11 +39,10 @@ class Keeper(Protocol):
 
 
 @implementer(IHalfCloseableProtocol)
-class UpstreamConnection(KeptConnection):
+class UpstreamConnection(OriginConnection):
     """
     An HTTP/1.1 connection to one origin.
 
-    @ivar origin: whom it leads to.
     @ivar keeper: whom it belongs to while it is pinned and idle.
     """
 
@@ -100,15 +59,14 @@ class UpstreamConnection(KeptConnection):
         "_response_close",
         "_sent_before",
         "keeper",
-        "origin",
     )
+
+    protocol = "HTTP/1.1"
 
     def __init__(
         self, origin: Origin, owner: ConnectionOwner[UpstreamConnection], address: str | None = None
     ) -> None:
-        super().__init__(owner)
-        self.origin = origin
-        self.address = address
+        super().__init__(origin, owner, address)
         self.keeper: Keeper | None = None
         self._keep_alive: bytes | None = None
         self._last_request: float = inf
@@ -120,9 +78,6 @@ class UpstreamConnection(KeptConnection):
         self._interim = 0
         self._sent_before = 0
 
-    def __repr__(self) -> str:
-        return self.describe(self.origin)
-
     # From the exchange.
 
     @property
@@ -133,18 +88,9 @@ class UpstreamConnection(KeptConnection):
         """
         return self._last_request - self.served
 
-    @property
-    def tls_version(self) -> str | None:
+    def start(self, exchange: UpstreamExchange, content: bytes, ended: bool) -> UpstreamConnection:
         """
-        As OpenSSL names it, C{TLSv1.3}; None: no TLS, or not connected any more.
-        """
-        return getattr(self._wire, "tls_version", None)
-
-    def start(self, exchange: UpstreamExchange, data: bytes) -> None:
-        """
-        Begin an exchange.
-
-        @param data: the request head, and as much of the body as there is.
+        See L{OriginConnection.start}.
         """
         wire = self._wire
         assert wire is not None and self._exchange is None
@@ -155,14 +101,20 @@ class UpstreamConnection(KeptConnection):
         self._interim = 0
         self._response_close = False
         self._sent_before = wire.bytes_sent
+        data = exchange.request_head()
+        if content or exchange.request_chunked:
+            data += _framed(exchange, content, ended)
         wire.write(data)
+        return self
 
-    def send(self, data: bytes) -> None:
+    def send(self, content: bytes, ended: bool) -> None:
         """
-        Send more of the request.
+        Send more of the request's body.
+
+        @param ended: that was all.
         """
-        if self._wire is not None:
-            self._wire.write(data)
+        if self._wire is not None and self._exchange is not None:
+            self._wire.write(_framed(self._exchange, content, ended))
 
     # From the wire.
 
@@ -326,13 +278,20 @@ class UpstreamConnection(KeptConnection):
         unsent = self._wire is not None and self._wire.bytes_sent == self._sent_before
         self._end(Retired.BROKEN, abort=True)
         if exchange is not None:
-            exchange.upstream_failed(error, answered=answered, unsent=unsent)
+            exchange.upstream_failed(error, answered=answered, unprocessed=unsent)
 
     def _end(self, why: Retired, *, abort: bool) -> None:
         super()._end(why, abort=abort)
         keeper, self.keeper = self.keeper, None
         if keeper is not None:
             keeper.pinned_ended()
+
+
+def _framed(exchange: UpstreamExchange, content: bytes, ended: bool) -> bytes:
+    if not exchange.request_chunked:
+        return content
+    data = chunk(content)
+    return data + last_chunk(exchange.request_trailers) if ended else data
 
 
 def _ignore(data: bytes) -> None:

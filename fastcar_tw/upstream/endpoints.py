@@ -20,10 +20,15 @@ from fastcar_tw.routes.socks5 import SOCKS5Handshake
 from fastcar_tw.routes.tunnel import ResolvedTunnelEndpoint, TunnelEndpoint
 from fastcar_tw.stacked import connect_stacked
 from fastcar_tw.tls.layer import TLSLayer
-from fastcar_tw.tls.machine import TLSMachine
+from fastcar_tw.tls.machine import TLSError, TLSMachine
+from fastcar_tw.tls.policy import permits_http2
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.upstream.address_race import NameEndpoint, NameResolver
 from fastcar_tw.upstream.backends import Backend
+
+#: Protocol names of ALPN (RFC 9113 section 3.1, RFC 7301 section 6).
+HTTP2 = b"h2"
+HTTP1 = b"http/1.1"
 
 
 class OriginEndpoints:
@@ -33,14 +38,24 @@ class OriginEndpoints:
     So have https proxies, by the same rules.
     """
 
-    def __init__(self, reactor: Any, trust: Trust, timeout: float, resolver: NameResolver) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        trust: Trust,
+        timeout: float,
+        resolver: NameResolver,
+        *,
+        http2_only: bool = False,
+    ) -> None:
         """
         @param timeout: seconds for one address.
+        @param http2_only: an origin that HTTP/2 is offered to has to choose it.
         """
         self._reactor = reactor
         self._trust = trust
         self._timeout = timeout
         self._resolver = resolver
+        self._http2_only = http2_only
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
         endpoint = self.dial(*origin.peer)
@@ -49,7 +64,12 @@ class OriginEndpoints:
         if origin.scheme != "https":
             return endpoint
         name = origin.tls_name or origin.host
-        return TLSClientEndpoint(endpoint, self._trust, name, origin.port)
+        if origin.http2 and self._http2_only:
+            return TLSClientEndpoint(
+                endpoint, self._trust, name, origin.port, (HTTP2,), required_alpn=HTTP2
+            )
+        alpn = (HTTP2, HTTP1) if origin.http2 else (HTTP1,)
+        return TLSClientEndpoint(endpoint, self._trust, name, origin.port, alpn)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
         """
@@ -99,19 +119,26 @@ class TLSClientEndpoint:
         trust: Trust,
         host: str,
         port: int,
-        alpn: Sequence[bytes] = (b"http/1.1",),
+        alpn: Sequence[bytes] = (HTTP1,),
         *,
+        required_alpn: bytes | None = None,
         server_begins: bool = False,
     ) -> None:
         """
         @param host: whom the certificate has to name.
-        @param server_begins: what is spoken inside may be begun by the server.
+        @param alpn: the protocols to offer (RFC 7301), the one that is liked best first.  Where
+            HTTP/2 is one of several, and is chosen with a cipher suite that it prohibits, the
+            others are offered over a second connection.
+        @param required_alpn: the only one of them that may be chosen; None: any, or none at all.
+        @param server_begins: what is spoken inside may be begun by the server; in HTTP/2 it always
+            may (RFC 9113 section 3.4).
         """
         self._below = below
         self._trust = trust
         self._host = host
         self._port = port
         self._alpn = alpn
+        self._required_alpn = required_alpn
         self._server_begins = server_begins
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -119,15 +146,34 @@ class TLSClientEndpoint:
         @return: fires with the factory's protocol; fails with L{TLSError} or what the endpoint
             below fails with.
         """
+        connecting = self._connect(protocolFactory, self._alpn)
+        if self._required_alpn is None and HTTP2 in self._alpn:
+            connecting.addErrback(self._connect_without_http2, protocolFactory)
+        return connecting
+
+    def _connect(self, factory: IProtocolFactory, alpn: Sequence[bytes]) -> Deferred[IProtocol]:
         try:
-            machine = self._trust.client(self._host, self._port, self._alpn)
+            machine = self._trust.client(self._host, self._port, alpn)
         except Exception as error:
             return fail(error)
-        return connect_stacked(
-            self._below,
-            protocolFactory,
-            lambda above, ready: TLSClientLayer(machine, above, ready, self._server_begins),
-        )
+
+        def make(above: Any, ready: Deferred[IProtocol]) -> TLSClientLayer:
+            begins = self._server_begins
+            return TLSClientLayer(machine, above, ready, alpn, self._required_alpn, begins)
+
+        return connect_stacked(self._below, factory, make)
+
+    def _connect_without_http2(
+        self, failure: Failure, factory: IProtocolFactory
+    ) -> Deferred[IProtocol]:
+        failure.trap(InadequateSecurityError)
+        return self._connect(factory, [each for each in self._alpn if each != HTTP2])
+
+
+class InadequateSecurityError(TLSError):
+    """
+    HTTP/2 was chosen, but with a cipher suite that it prohibits (RFC 9113 section 9.2.2).
+    """
 
 
 class TLSClientLayer(TLSLayer):
@@ -135,14 +181,22 @@ class TLSClientLayer(TLSLayer):
     The client side of TLS, which reports the end of its handshake to a Deferred.
     """
 
-    __slots__ = ("_above", "_ready", "peer_begins")
+    __slots__ = ("_above", "_alpn", "_ready", "_required_alpn", "peer_begins")
 
     def __init__(
-        self, machine: TLSMachine, above: Any, ready: Deferred[IProtocol], server_begins: bool
+        self,
+        machine: TLSMachine,
+        above: Any,
+        ready: Deferred[IProtocol],
+        alpn: Sequence[bytes],
+        required_alpn: bytes | None,
+        server_begins: bool,
     ) -> None:
         super().__init__(machine)
         self._above = above
         self._ready = ready
+        self._alpn = alpn
+        self._required_alpn = required_alpn
         self.peer_begins = server_begins
 
     def makeConnection(self, transport: Any) -> None:
@@ -151,6 +205,22 @@ class TLSClientLayer(TLSLayer):
         transport.protocol = self
         super().makeConnection(transport)
         transport.write(self.machine.start())
+
+    def check(self, early: bytes) -> None:
+        connection = self.machine.connection
+        chosen = connection.get_alpn_proto_negotiated()
+        if chosen and chosen not in self._alpn:
+            raise TLSError("the peer chose a protocol that was not offered")
+        if self._required_alpn not in (None, chosen):
+            raise TLSError("the origin does not speak HTTP/2")
+        if chosen == HTTP2:
+            if not permits_http2(connection):
+                raise InadequateSecurityError(
+                    "the origin chose HTTP/2 with a cipher suite that it prohibits, "
+                    f"{connection.get_cipher_name()} (INADEQUATE_SECURITY)"
+                )
+            self.peer_begins = True
+        super().check(early)
 
     def handshaken(self) -> None:
         self.protocol = self._above

@@ -135,6 +135,12 @@ class KeptConnection(PooledConnection):
         self._exchange = None
         self._end(Retired.BROKEN, abort=True)
 
+    def spoiled(self) -> None:
+        """
+        The exchange that was to begin has failed, nobody knows where.
+        """
+        self.abort()
+
     def break_off(self) -> None:
         """
         Close has taken too long: the other side does not read what is still to be sent.

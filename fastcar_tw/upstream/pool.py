@@ -5,6 +5,7 @@ The pool of connections to origins, as an L{HTTPConnectionPool}.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -16,14 +17,18 @@ from twisted.web.client import HTTPConnectionPool
 
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.target import Origin
-from fastcar_tw.pool.core import PoolCore, PoolLimits
+from fastcar_tw.http2.session import ASSUMED_CAPACITY
+from fastcar_tw.pool.core import Attempt, PoolCore, PoolLimits
+from fastcar_tw.pool.stats import Retired
 from fastcar_tw.upstream.connection import UpstreamConnection
+from fastcar_tw.upstream.exchange import OriginConnection
+from fastcar_tw.upstream.multiplexed import MultiplexedConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
 
 
-class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
+class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
     """
-    A persistent L{HTTPConnectionPool} of L{UpstreamConnection}s, with L{Origin}s as keys.
+    A persistent L{HTTPConnectionPool} of L{OriginConnection}s, with L{Origin}s as keys.
 
     L{acquire} and L{cancel} are the way in for exchanges; L{getConnection} and
     L{closeCachedConnections} keep the contract of the base class.
@@ -43,21 +48,63 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
         @param endpoint_for: how an origin is reached; what it connects must be ready for requests.
         @param connect_timeout: seconds for name look-up, connection and TLS together.
         """
-        PoolShell.__init__(self, reactor, PoolCore(limits), endpoint_for, connect_timeout)
+        core: PoolCore[Origin, OriginConnection, Any] = PoolCore(
+            limits, expected_capacity=_expected_capacity
+        )
+        PoolShell.__init__(self, reactor, core, endpoint_for, connect_timeout)
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
+        self._multiplexed: set[MultiplexedConnection] = set()
 
-    def new_connection(self, key: Origin, address: IAddress | None) -> UpstreamConnection:
+    def new_connection(self, key: Origin, address: IAddress | None) -> Any:
         """
         See L{PoolShell.new_connection}.
         """
-        return UpstreamConnection(key, self, getattr(address, "host", None))
+        host = getattr(address, "host", None)
+        if key.http2:
+            return _Negotiation(self, key, host)
+        return UpstreamConnection(key, self, host)
+
+    def expired(self) -> None:
+        """
+        See L{PoolShell.expired}.
+        """
+        super().expired()
+        for connection in list(self._multiplexed):
+            connection.check()
+
+    # For multiplexed connections.
+
+    def capacity_changed(self, connection: MultiplexedConnection) -> None:
+        """
+        It can serve another number of exchanges at once.
+        """
+        self._carry_out(self._core.capacity_changed(connection, self._now()))
+
+    def drain(self, connection: MultiplexedConnection) -> None:
+        """
+        It will serve the exchanges that it has, and no more.
+        """
+        self._carry_out(self._core.condemn(connection, Retired.ENDED))
+
+    def closed(self, connection: OriginConnection) -> None:
+        """
+        See L{PoolShell.closed}.
+        """
+        if isinstance(connection, MultiplexedConnection):
+            self._multiplexed.discard(connection)
+        super().closed(connection)
+
+    def _opened(self, connection: OriginConnection, attempt: Attempt[Origin, Any, Any]) -> None:
+        if isinstance(connection, MultiplexedConnection):
+            self._multiplexed.add(connection)
+        super()._opened(connection, attempt)
 
     # The contract of HTTPConnectionPool, whose keys and connections are of any type.
 
     def getConnection(  # type: ignore[override]
         self, key: Origin, endpoint: IStreamClientEndpoint
-    ) -> Deferred[UpstreamConnection]:
+    ) -> Deferred[OriginConnection]:
         """
         An idle connection for a key, or a new one as soon as the limits let it be opened.
 
@@ -76,18 +123,48 @@ class ConnectionPool(PoolShell[Origin, UpstreamConnection], HTTPConnectionPool):
         return self.close_idle()
 
 
+def _expected_capacity(origin: Origin) -> int:
+    """
+    How many requests at once a connection to an origin will serve of which nothing is known.
+    """
+    return ASSUMED_CAPACITY if origin.http2 else 1
+
+
+class _Negotiation:
+    """
+    Holds the place of a connection until it is known what is spoken on it.
+    """
+
+    def __init__(self, pool: ConnectionPool, origin: Origin, address: str | None) -> None:
+        self._pool = pool
+        self._origin = origin
+        self._address = address
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        The TLS handshake is finished.
+        """
+        pool, origin, address = self._pool, self._origin, self._address
+        connection: OriginConnection
+        if transport.alpn == "h2":
+            connection = MultiplexedConnection(origin, pool, address, pool._now)
+        else:
+            connection = UpstreamConnection(origin, pool, address)
+        connection.makeConnection(transport)
+
+
 class _DeferredWaiter:
     """
     Waits for whoever called L{ConnectionPool.getConnection}.
     """
 
     def __init__(self, cancel: Callable[[_DeferredWaiter], None]) -> None:
-        self.result: Deferred[UpstreamConnection] = Deferred(lambda _: cancel(self))
+        self.result: Deferred[OriginConnection] = Deferred(lambda _: cancel(self))
 
     def is_repeatable(self) -> bool:
         return False
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: OriginConnection) -> None:
         self.result.callback(connection)
 
     def connect_failed(self, error: GatewayError) -> None:

@@ -125,6 +125,7 @@ class PoolShell(Generic[K, KC]):
         self._closing: dict[KC, Deferred[None]] = {}
         self._aborting = False
         self._prewarming: set[Attempt[Any, Any, Any]] = set()
+        self._prewarmed_keys: frozenset[K] = frozenset()
         self._prewarmed: Deferred[None] | None = None
 
     def __repr__(self) -> str:
@@ -132,9 +133,10 @@ class PoolShell(Generic[K, KC]):
 
     # What depends on what is pooled.
 
-    def new_connection(self, key: K, address: IAddress | None) -> KC:
+    def new_connection(self, key: K, address: IAddress | None) -> Any:
         """
-        @return: the protocol of a connection that is being opened.
+        @return: the protocol of a connection that is being opened; it may leave its place to
+            another one.
         """
         raise NotImplementedError
 
@@ -211,6 +213,7 @@ class PoolShell(Generic[K, KC]):
         """
         for key, count in wanted.items():
             self._core.keep_warm(key, count)
+        self._prewarmed_keys = frozenset(wanted)
         decisions = self._core.tick(self._now())
         self._prewarming = {each.attempt for each in decisions if isinstance(each, Open)}
         if not self._prewarming:
@@ -286,7 +289,7 @@ class PoolShell(Generic[K, KC]):
                 connecting.cancel()
         self._aborting = False
         for key in self._core.stats().origins:
-            for connection in list(self._core.connections(key)):
+            for connection in list(self._core.all_connections(key)):
                 connection.abort()
         for connection in list(self._leaving):
             connection.break_off()
@@ -348,7 +351,7 @@ class PoolShell(Generic[K, KC]):
         except Exception:
             # One request's bug must not cost the others a connection.
             self._log.failure("while giving {waiter!r} a connection", waiter=waiter)
-            connection.abort()
+            connection.spoiled()
 
     def _close(self, decision: Close[KC]) -> None:
         decision.connection.close()
@@ -363,6 +366,9 @@ class PoolShell(Generic[K, KC]):
     def _begin(self, decision: Open[K, KC, Any]) -> None:
         attempt = decision.attempt
         key = attempt.key
+        if self._prewarmed is not None and key in self._prewarmed_keys:
+            # How many are needed may become known with the first.
+            self._prewarming.add(attempt)
         connecting = self.connect(key, _ConnectionFactory(partial(self.new_connection, key)))
         self._connecting[attempt] = connecting
         connecting.addCallbacks(
@@ -438,11 +444,10 @@ class _ConnectionFactory(Factory):
 
     noisy = False
 
-    def __init__(self, build: Callable[[IAddress | None], KeptConnection]) -> None:
+    def __init__(self, build: Callable[[IAddress | None], Any]) -> None:
         self._build = build
 
-    # Not an IProtocol by the letter: nobody asks for its connectionMade.
-    def buildProtocol(self, addr: IAddress | None) -> KeptConnection:  # type: ignore[override]
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         return self._build(addr)
 
 

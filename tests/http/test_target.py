@@ -178,9 +178,25 @@ class OriginTests(SynchronousTestCase):
         self.assertEqual(str(origin), "http://a.test:80 through proxy http://[::1]:3128")
         self.assertEqual(str(origin.next_hop), "proxy http://[::1]:3128")
 
+    def test_text_with_http2(self) -> None:
+        """What it may be spoken to in is no part of its name."""
+        origin = Origin("https", "a.test", 443, http2=True)
+        self.assertEqual(str(origin), "https://a.test:443")
+
+    def test_over_http1(self) -> None:
+        """Where nothing but HTTP/1.1 will do, another key stands for the same origin."""
+        proxy = Proxy("http", "p.test", 3128)
+        only_http1 = Origin("https", "a.test", 443, False, proxy, "b.test")
+        both = only_http1._replace(http2=True)
+        self.assertNotEqual(both, only_http1)
+        self.assertEqual(both.over_http1, only_http1)
+        self.assertIs(only_http1.over_http1, only_http1)
+        self.assertIs(both.next_hop, both)
+        self.assertEqual(both.peer, only_http1.peer)
+
     def test_every_dimension_counts(self) -> None:
-        """Origins that differ in scheme, host, port, trust, route or the name in their certificate
-        are different keys."""
+        """Origins that differ in scheme, host, port, trust, route, the name in their certificate or
+        what may be spoken are different keys."""
         origins = {
             Origin("http", "a.test", 80),
             Origin("https", "a.test", 80),
@@ -190,9 +206,10 @@ class OriginTests(SynchronousTestCase):
             Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80)),
             Origin("http", "a.test", 80, True, Proxy("http", "a.test", 80, b"u", b"p")),
             Origin("https", "a.test", 80, True, None, "b.test"),
+            Origin("https", "a.test", 80, http2=True),
             Origin("tcp", "a.test", 80),
         }
-        self.assertEqual(len(origins), 9)
+        self.assertEqual(len(origins), 10)
         self.assertIn(Origin("http", "a.test", 80, True), origins)
 
     def test_next_hop(self) -> None:

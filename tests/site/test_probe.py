@@ -72,6 +72,7 @@ class SuccessTests(ProbeTestCase):
                 "route": "direct",
                 "address": None,
                 "tls": None,
+                "protocol": "HTTP/1.1",
                 "verified": None,
                 "reused": False,
                 "status": 200,

@@ -39,6 +39,8 @@ class Exchange:
     """Takes notes of a response."""
 
     pinned = False
+    request_chunked = False
+    request_trailers = b""
 
     def __init__(self, head_only: bool = False, request_complete: bool = True) -> None:
         self.head_only = head_only
@@ -47,6 +49,18 @@ class Exchange:
         self.body = b""
         self.early = b""
         self.failure: tuple[GatewayError, bool, bool] | None = None
+
+    def is_repeatable(self) -> bool:
+        """It is a GET."""
+        return True
+
+    def request_head(self) -> bytes:
+        """What is asked."""
+        return ASKED
+
+    def request_fields(self) -> list[tuple[bytes, bytes]]:
+        """For HTTP/2, which is not spoken here."""
+        raise NotImplementedError
 
     def interim_response(self, head: ResponseHead) -> None:
         """Note it."""
@@ -93,9 +107,9 @@ class Exchange:
         """Note it."""
         self.events.append("keep")
 
-    def upstream_failed(self, error: GatewayError, *, answered: bool, unsent: bool) -> None:
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unprocessed: bool) -> None:
         """Keep it."""
-        self.failure = error, answered, unsent
+        self.failure = error, answered, unprocessed
 
 
 class ConnectionTests(SynchronousTestCase):
@@ -117,7 +131,7 @@ class ConnectionTests(SynchronousTestCase):
     def ask(self, **how: bool) -> Exchange:
         """Begin an exchange."""
         exchange = Exchange(**how)
-        self.connection.start(exchange, ASKED)
+        self.connection.start(exchange, b"", exchange.request_complete)
         self.reactor.settle()
         return exchange
 
@@ -204,7 +218,7 @@ class ConnectionTests(SynchronousTestCase):
         """Its exchange learns when the origin does not read, and when it does again."""
         exchange = self.ask()
         self.origin.pause()
-        self.connection.send(bytes(200000))
+        self.connection.send(bytes(200000), False)
         self.assertEqual(exchange.events, ["full"])
         self.origin.resume()
         self.assertEqual(exchange.events, ["full", "drained"])
@@ -222,7 +236,7 @@ class ConnectionTests(SynchronousTestCase):
         exchange = self.ask()
         self.origin.take()
         self.origin.pause()
-        self.connection.send(bytes(100000))
+        self.connection.send(bytes(100000), False)
         self.connection.close()
         self.reactor.settle()
         self.assertFalse(self.origin.closed)
@@ -248,7 +262,7 @@ class ConnectionTests(SynchronousTestCase):
     def test_nothing_is_sent_once_ended(self) -> None:
         """Whatever is asked of it after its end does no harm."""
         self.connection.close()
-        self.connection.send(b"x")
+        self.connection.send(b"x", False)
         self.connection.pause_reading()
         self.connection.resume_reading()
         self.reactor.settle()

@@ -16,7 +16,7 @@ from fastcar_tw.transport.facade import EagerReactor
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.pool import ConnectionPool
 
-from .test_connection import ASKED, ORIGIN, Exchange, Owner
+from .test_connection import ORIGIN, Exchange, Owner
 
 
 class KeepAliveTests(SynchronousTestCase):
@@ -39,7 +39,7 @@ class KeepAliveTests(SynchronousTestCase):
         """Have an exchange; return what became of the connection."""
         exchange = Exchange()
         exchange.pinned = pinned
-        self.connection.start(exchange, ASKED)
+        self.connection.start(exchange, b"", True)
         self.reactor.settle()
         self.origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n%b\r\n" % fields)
         self.assertIn("end", exchange.events)
@@ -102,7 +102,7 @@ class KeepAliveTests(SynchronousTestCase):
     def test_interim(self) -> None:
         """An interim response says nothing about it."""
         exchange = Exchange()
-        self.connection.start(exchange, ASKED)
+        self.connection.start(exchange, b"", True)
         self.reactor.settle()
         self.origin.send(
             b"HTTP/1.1 103 Hints\r\nKeep-Alive: max=1\r\n\r\n"

@@ -14,6 +14,7 @@ from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryProxy, Peer
 from fastcar_tw.upstream.connection import UpstreamConnection
+from fastcar_tw.upstream.exchange import OriginConnection
 from fastcar_tw.upstream.pool_shell import MAX_LEAVING, SWEEP_INTERVAL
 from tests.forward.support import GET, OK, OK_CLOSE, ProxyTestCase, logged, request
 from tests.forward.test_upgrade import ASK, SWITCH
@@ -25,7 +26,7 @@ class Waiter:
     """Keeps what it gets."""
 
     def __init__(self, repeatable: bool = True) -> None:
-        self.connection: UpstreamConnection | None = None
+        self.connection: OriginConnection | None = None
         self._repeatable = repeatable
         self.error: GatewayError | None = None
 
@@ -33,7 +34,7 @@ class Waiter:
         """As was said."""
         return self._repeatable
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: OriginConnection) -> None:
         """Keep it."""
         assert self.connection is None and self.error is None
         self.connection = connection
@@ -69,7 +70,7 @@ class PoolTestCase(SynchronousTestCase):
         (self.pool.acquire_again if fresh else self.pool.acquire)(origin, waiter)
         return waiter
 
-    def opened(self, origin: Origin = A) -> UpstreamConnection:
+    def opened(self, origin: Origin = A) -> OriginConnection:
         """A new connection, in use."""
         waiter = self.acquire(origin, fresh=True)
         self.proxy.connects[-1].accept()
@@ -404,7 +405,7 @@ class DecisionTests(PoolTestCase):
         busy = self.opened()
 
         class Broken(Waiter):
-            def connected(self, connection: UpstreamConnection) -> None:
+            def connected(self, connection: OriginConnection) -> None:
                 raise ZeroDivisionError
 
         self.pool.acquire(A, Broken())
@@ -449,7 +450,7 @@ class AddressTests(PoolTestCase):
         self.pool.watch.name_of = lambda origin: origin.host
         self.pool.watch.look_up = self.asked.append
 
-    def at(self, address: str) -> UpstreamConnection:
+    def at(self, address: str) -> OriginConnection:
         """A new connection to an address."""
         connection = self.opened()
         connection.address = address
@@ -686,7 +687,7 @@ class LeavingTests(ProxyTestCase):
 class ContractTests(PoolTestCase):
     """What users of L{HTTPConnectionPool} expect."""
 
-    def endpoint(self) -> Deferred[UpstreamConnection]:
+    def endpoint(self) -> Deferred[OriginConnection]:
         """Ask by the base class's method."""
         return self.pool.getConnection(A, self.pool._endpoint_for(A))
 

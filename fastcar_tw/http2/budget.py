@@ -1,0 +1,106 @@
+"""
+What an origin may send that brings nothing.
+
+Every frame costs us time, and some cost us an answer, but only responses are what we came for.  So
+an origin has an account: a frame that brings nothing (PING, SETTINGS, PRIORITY, an empty DATA,
+CONTINUATION, an unknown type, anything on a stream that has ended, ...) costs, more if it is large;
+response heads, content and time give back, up to a limit.  RFC 9113 section 10.5 lists the floods
+that are meant; none of them breaks a rule by itself.
+
+An upload is different: an origin that reads it in small pieces sends two WINDOW_UPDATEs for each
+(net/http of Go: for 4 KiB), and those of gRPC a PING per round trip, perhaps long after the content
+has left us.  What we send is therefore counted apart and without a limit, and pays for these two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from h2.exceptions import DenialOfServiceError
+
+#: Frames that bring nothing an origin may send at once, and how many more each second.
+BURST = 1000.0
+PER_SECOND = 100.0
+#: What frames that bring something give back, each.
+RESPONSE_GIVES = 4.0
+CONTENT_GIVES = 1.0
+#: Bytes; content in smaller pieces than this neither costs nor gives back.
+CONTENT_WORTH = 64
+#: Bytes of a frame that brings nothing which cost as much as another such frame.
+SIZE_WORTH = 256
+#: Bytes sent that pay for one WINDOW_UPDATE or PING.
+SENT_WORTH = 1024
+
+
+class FloodError(DenialOfServiceError):
+    """
+    An origin sends too much that brings nothing; its code is ENHANCE_YOUR_CALM (RFC 9113
+    section 10.5).
+    """
+
+
+class FrameBudget:
+    """
+    The account of one connection.
+
+    @param clock: tells seconds that never go back.
+    """
+
+    __slots__ = ("_clock", "_left", "_sent", "_since")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._since = clock()
+        self._left = BURST
+        self._sent = 0
+
+    def spend(self, size: int) -> None:
+        """
+        A frame that brings nothing has come.
+
+        @param size: bytes of its payload.
+        @raise FloodError: there were too many.
+        """
+        self._left -= 1 + size // SIZE_WORTH
+        if self._left < 0:
+            self._refill()
+
+    def spend_sent(self, size: int) -> None:
+        """
+        A WINDOW_UPDATE or PING has come: what was sent pays for it first.
+
+        @raise FloodError: there were too many.
+        """
+        if self._sent >= SENT_WORTH:
+            self._sent -= SENT_WORTH
+        else:
+            self.spend(size)
+
+    def response(self) -> None:
+        """A header section has come that was waited for."""
+        self._left = min(self._left + RESPONSE_GIVES, BURST)
+
+    def content(self, size: int) -> None:
+        """
+        Content has come.
+
+        @param size: bytes, padding not counted.
+        """
+        if size >= CONTENT_WORTH:
+            self._left = min(self._left + CONTENT_GIVES, BURST)
+
+    def sent(self, size: int) -> None:
+        """
+        A frame of content goes out.
+
+        @param size: bytes.
+        """
+        self._sent += max(size, SENT_WORTH)
+
+    def _refill(self) -> None:
+        # Time is asked for only when the account is empty, which is almost never.
+        now = self._clock()
+        self._left = min(self._left + (now - self._since) * PER_SECOND, BURST)
+        self._since = now
+        if self._left < 0:
+            raise FloodError("the origin sends too many frames that bring nothing")

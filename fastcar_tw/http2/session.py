@@ -1,0 +1,558 @@
+"""
+One HTTP/2 connection to an origin, without I/O: bytes in, bytes out, and many streams between.
+
+Theory of operation.  Whoever calls in, what is to be sent is collected, and transmitted once before
+the call returns.  What the origin sends is told stream by stream in its order; then each user that
+was told something is told that this was all, and only then windows are given back.  Users may call
+in meanwhile: such calls leave the sending to the one that is under way.
+
+Sending is fair: streams with content are in one line and take turns, one DATA frame each.  One
+whose window is closed leaves the line until that opens.  While the wire is full nobody's content is
+framed, so what waits does so in the streams, whose users are told.
+
+Nobody can do more than end its own stream.  A user that raises is cut off; what is malformed resets
+one stream; only what breaks the connection itself (RFC 9113 section 5.4.1) ends them all.
+
+An idle connection may have died unnoticed.  So the first request after a pause goes with a PING,
+and one that must not be sent twice waits for the answer: if none comes it was certainly not acted
+on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from h2.errors import ErrorCodes
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    InformationalResponseReceived,
+    PingAckReceived,
+    RemoteSettingsChanged,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+    WindowUpdated,
+)
+from h2.settings import SettingCodes
+
+from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
+from fastcar_tw.http2.errors import (
+    UNPROCESSED,
+    going_away_error,
+    protocol_error,
+    reset_error,
+)
+from fastcar_tw.http2.fields import Field
+from fastcar_tw.http2.library import ClientConnection, ConnectionFailed, StreamFailed
+from fastcar_tw.http2.stream import Stream, StreamUser
+from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, StreamWindow
+
+#: Streams at once: until the origin has said how many, and however many it says.
+ASSUMED_CAPACITY = 100
+MAX_CAPACITY = 1000
+#: After the last one no stream is opened; a margin is kept for those that are held back.
+LAST_STREAM_ID = 2**31 - 1 - 2 * MAX_CAPACITY
+
+#: Seconds without a byte: after so many an idle connection is doubted before it is used; after so
+#: many one with open streams is asked for a sign of life; and it has so long to give one.
+IDLE_TRUST = 5.0
+PING_AFTER = 10.0
+PING_PATIENCE = 10.0
+_PING = b"fastcar?"
+
+#: Bytes of content framed between two transmissions: how far the wire's fullness may be overshot.
+_BATCH = 128 * 1024
+
+
+class SessionOwner(Protocol):
+    """
+    The connection that a session is spoken on.
+    """
+
+    __slots__ = ()
+
+    def transmit(self, data: bytes) -> None:
+        """
+        Write to the wire.
+        """
+
+    def sent(self) -> int:
+        """
+        Bytes of the connection's output that the kernel has taken.
+        """
+
+    def stream_ended(self) -> None:
+        """
+        There is room for another request; told for each that ends, except when all end together
+        with the session (see L{Session.broken}).
+        """
+
+    def capacity_changed(self) -> None:
+        """
+        L{Session.capacity} is another.
+        """
+
+    def going_away(self) -> None:
+        """
+        No more requests can begin: the origin says so, or the numbers of streams are used up.
+        Those that have begun go on.  Told once.
+        """
+
+    def user_raised(self) -> None:
+        """
+        A user's call has raised what it should not; called while that is being handled, to log it.
+        """
+
+
+class Session:
+    """
+    The client's side of one HTTP/2 connection.
+
+    @ivar capacity: requests it may serve at once; 0: no more begin.
+    @ivar going_away: no more begin; see L{SessionOwner.going_away}.
+    @ivar broken: it has failed, and so have all streams: send what was transmitted, and close.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_clock",
+        "_heard",
+        "_held",
+        "_library",
+        "_line",
+        "_name",
+        "_owner",
+        "_pinged",
+        "_streams",
+        "_told",
+        "_wire_full",
+        "broken",
+        "capacity",
+        "going_away",
+    )
+
+    def __init__(self, owner: SessionOwner, clock: Callable[[], float], origin_name: str) -> None:
+        """
+        @param clock: seconds.
+        @param origin_name: for errors.
+        """
+        self.capacity = ASSUMED_CAPACITY
+        self.going_away = False
+        self.broken = False
+        self._owner = owner
+        self._clock = clock
+        self._name = origin_name
+        self._library = ClientConnection(clock, stream_window=INITIAL_WINDOW)
+        self._streams: dict[int, Stream] = {}
+        # Requests that wait for a sign of life.
+        self._held: dict[Stream, Sequence[Field]] = {}
+        # Streams whose turn to send content comes; some have ended since.
+        self._line: deque[Stream] = deque()
+        self._told: list[Stream] = []
+        self._busy = False
+        self._wire_full = False
+        self._heard = clock()
+        self._pinged: float | None = None
+
+    def __repr__(self) -> str:
+        state = "broken" if self.broken else "going away" if self.going_away else "open"
+        return f"<Session {self._name} {state} {self.streams}/{self.capacity}>"
+
+    # From the owner.
+
+    @property
+    def streams(self) -> int:
+        """
+        Requests under way.
+        """
+        return len(self._streams) + len(self._held)
+
+    def begin(self) -> None:
+        """
+        The connection is there: introduce ourselves (RFC 9113 section 3.4).  Requests need not wait
+        for the origin to do so.
+        """
+        self._heard = self._clock()
+        library = self._library
+        library.initiate_connection()
+        library.increment_flow_control_window(
+            CONNECTION_WINDOW - library.inbound_flow_control_window
+        )
+        self._settle()
+
+    def open(
+        self, user: StreamUser, fields: Sequence[Field], content: bytes, ended: bool
+    ) -> Stream:
+        """
+        Begin a request; only while there are fewer L{streams} than L{capacity}.
+
+        @param content: what is there of it.
+        @param ended: that is all of it.
+        """
+        assert self.streams < self.capacity
+        stream = Stream(self, user, StreamWindow(self._clock))
+        stream.add(content, ended)
+        doubtful = self._clock() - self._heard > IDLE_TRUST
+        if doubtful:
+            self._ping()
+        if doubtful and not user.is_repeatable():
+            self._held[stream] = fields
+        else:
+            self._start(stream, fields)
+        self._settle()
+        stream.check_full()
+        return stream
+
+    def receive(self, data: bytes) -> None:
+        """
+        The origin has sent something.
+        """
+        if self.broken:
+            return
+        self._heard = self._clock()
+        events = self._library.receive_data(data)
+        if events and type(events[-1]) is ConnectionFailed:
+            # Nothing can be sent any more; what came before it is told nevertheless.
+            self._break()
+            self._transmit()
+        self._busy = True
+        for event in events:
+            kind = type(event)
+            tell = _OF_STREAMS.get(kind)
+            if tell is not None:
+                self._tell(tell, event)
+            elif kind in _OF_CONNECTION:
+                _OF_CONNECTION[kind](self, event)
+        self._flush_users()
+        self._busy = False
+        if not self.broken:
+            self._library.give_back_window()
+        self._settle()
+
+    def pause_sending(self) -> None:
+        """
+        The wire is full.
+        """
+        self._wire_full = True
+
+    def resume_sending(self) -> None:
+        """
+        The wire has room.
+        """
+        self._wire_full = False
+        self._settle()
+
+    def check(self) -> None:
+        """
+        About a second has passed: see that the origin is alive while something is expected of it.
+        """
+        now = self._clock()
+        if self.broken:
+            return
+        if self._pinged is not None:
+            if now - max(self._pinged, self._heard) >= PING_PATIENCE:
+                text = f"{self._name} does not answer any more"
+                self._fail_all(GatewayError(504, "connection_read_timeout", text))
+        elif self.streams and now - self._heard >= PING_AFTER:
+            self._ping()
+            self._settle()
+
+    def close(self) -> None:
+        """
+        Take leave (RFC 9113 section 6.8), of a session without streams.
+        """
+        if not self.broken:
+            self.capacity = 0
+            self.going_away = True
+            self._library.close_connection()
+            self._settle()
+
+    def lost(self, error: GatewayError, sent: int) -> None:
+        """
+        The connection has ended: every stream fails.
+
+        @param sent: as L{SessionOwner.sent} told last.
+        """
+        if not self.broken:
+            self._fail_all(error, sent)
+
+    # From streams.
+
+    def send_soon(self, stream: Stream) -> None:
+        """
+        It has something to send.
+        """
+        self._queue(stream)
+        self._settle()
+
+    def read(self, stream: Stream) -> None:
+        """
+        Its user has read.
+        """
+        self._give_back(stream)
+        self._settle()
+
+    def cancel(self, stream: Stream) -> None:
+        """
+        It is not wanted any more.
+        """
+        self._drop(stream, ErrorCodes.CANCEL)
+        self._settle()
+
+    def complete(self, stream: Stream) -> None:
+        """
+        Its response is complete; the rest of a request that the origin did not wait for is not sent
+        any more (RFC 9113 section 8.1).
+        """
+        self._drop(stream, None if stream.finished else ErrorCodes.NO_ERROR)
+
+    # Sending.
+
+    def _start(self, stream: Stream, fields: Sequence[Field]) -> None:
+        library = self._library
+        stream.id = (library.highest_outbound_stream_id or -1) + 2
+        stream.sent_before = self._owner.sent()
+        self._streams[stream.id] = stream
+        stream.send_head(library, fields)
+        self._queue(stream)
+        if stream.id >= LAST_STREAM_ID:
+            self._go_away()
+
+    def _queue(self, stream: Stream) -> None:
+        if stream.waiting and stream.id and not stream.queued:
+            stream.queued = True
+            self._line.append(stream)
+
+    def _settle(self) -> None:
+        """
+        The end of every call from outside: send what there is.
+        """
+        if self._busy or self.broken:
+            return
+        self._busy = True
+        while self._line and not self._wire_full:
+            self._send_batch()
+            self._transmit()
+        self._busy = False
+        self._transmit()
+
+    def _send_batch(self) -> None:
+        """
+        Everybody in line frames as much as it may, in turns.
+        """
+        left = _BATCH
+        line = self._line
+        while line and left > 0:
+            stream = line.popleft()
+            stream.queued = False
+            if stream.has_ended:
+                continue
+            before = stream.sent()
+            stream.send_some(self._library)
+            progress = stream.sent() - before
+            left -= progress
+            if progress:
+                # Else a window is closed, and it is queued again when that opens.
+                self._queue(stream)
+                self._guard(stream, stream.check_drained)
+
+    def _transmit(self) -> None:
+        data = self._library.data_to_send()
+        if data:
+            self._owner.transmit(data)
+
+    def _ping(self) -> None:
+        if self._pinged is None:
+            self._pinged = self._clock()
+            self._library.ping(_PING)
+
+    # Receiving.
+
+    def _tell(self, tell: Callable[[Session, Stream, Any], None], event: Any) -> None:
+        """
+        Tell a stream what came for it; what is wrong about that ends this stream only.
+        """
+        stream = self._streams.get(event.stream_id)
+        if stream is None:
+            return
+        if not stream.told:
+            stream.told = True
+            self._told.append(stream)
+        try:
+            tell(self, stream, event)
+        except MessageError as error:
+            self._drop(stream, ErrorCodes.PROTOCOL_ERROR, as_response_error(self._name, error))
+        except GatewayError as error:
+            self._drop(stream, ErrorCodes.CANCEL, error)
+        except Exception:
+            self._cut_off(stream)
+
+    def _guard(self, stream: Stream, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            self._cut_off(stream)
+
+    def _cut_off(self, stream: Stream) -> None:
+        """
+        Its user has raised, which is our fault and nobody else's.
+        """
+        self._owner.user_raised()
+        text = f"{self._name}: internal error"
+        error = GatewayError(500, "proxy_internal_error", text)
+        self._drop(stream, ErrorCodes.INTERNAL_ERROR, error)
+
+    def _flush_users(self) -> None:
+        told = self._told
+        for stream in told:
+            stream.told = False
+            self._guard(stream, stream.user.flush_response)
+            self._give_back(stream)
+        told.clear()
+
+    def _give_back(self, stream: Stream) -> None:
+        if stream.has_ended or self.broken:
+            return
+        increment = stream.window.give_back()
+        if increment:
+            self._library.increment_flow_control_window(increment, stream.id)
+
+    # What comes for streams.
+
+    def _data_received(self, stream: Stream, event: DataReceived) -> None:
+        stream.window.take(event.flow_controlled_length)
+        stream.body(event.data)
+
+    def _window_updated(self, event: WindowUpdated) -> None:
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            self._queue(stream)
+
+    def _stream_reset(self, stream: Stream, event: StreamReset) -> None:
+        code = event.error_code or 0
+        unprocessed = code in UNPROCESSED and not stream.answered
+        error = reset_error(self._name, code, stream.responded)
+        self._drop(stream, None, error, unprocessed=unprocessed)
+
+    def _stream_failed(self, stream: Stream, event: StreamFailed) -> None:
+        error = as_response_error(self._name, MessageError(event.text))
+        self._drop(stream, None, error)
+
+    # What comes for the connection.
+
+    def _settings_changed(self, event: RemoteSettingsChanged) -> None:
+        changed = event.changed_settings
+        if SettingCodes.INITIAL_WINDOW_SIZE in changed:
+            for stream in self._streams.values():
+                self._queue(stream)
+        limit = changed.get(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is None or self.going_away:
+            return
+        capacity = min(limit.new_value, MAX_CAPACITY)
+        if capacity != self.capacity:
+            self.capacity = capacity
+            self._owner.capacity_changed()
+
+    def _ping_answered(self, event: PingAckReceived) -> None:
+        self._pinged = None
+        if self.broken:
+            return
+        held, self._held = self._held, {}
+        for stream, fields in held.items():
+            self._start(stream, fields)
+
+    def _terminated(self, event: ConnectionTerminated) -> None:
+        """
+        GOAWAY: what the origin has begun goes on, the rest it has not acted on (RFC 9113 section
+        6.8).  There may be another one, with a smaller number.
+        """
+        self._go_away()
+        last = event.last_stream_id or 0
+        error = going_away_error(self._name, event.error_code or 0)
+        for stream in [*self._streams.values(), *self._held]:
+            if stream.id > last or not stream.id:
+                self._drop(stream, ErrorCodes.CANCEL, error, unprocessed=True)
+
+    def _connection_failed(self, event: ConnectionFailed) -> None:
+        self._fail_all(protocol_error(self._name, event.error_code, event.text))
+
+    # Ending.
+
+    def _go_away(self) -> None:
+        if not self.going_away:
+            self.going_away = True
+            self.capacity = 0
+            self._owner.going_away()
+
+    def _drop(
+        self,
+        stream: Stream,
+        code: ErrorCodes | None,
+        error: GatewayError | None = None,
+        *,
+        unprocessed: bool = False,
+    ) -> None:
+        """
+        The end of one stream.
+
+        @param code: to reset it with; None: the origin knows.
+        @param error: what its user is told, if anything.
+        """
+        if stream.has_ended:
+            return
+        stream.close()
+        if self._held.pop(stream, None) is None:
+            del self._streams[stream.id]
+            if code is not None and not self.broken:
+                self._library.reset_stream(stream.id, code)
+        self._owner.stream_ended()
+        if error is not None:
+            self._fail(stream, error, unprocessed)
+
+    def _fail_all(self, error: GatewayError, sent: int = -1) -> None:
+        """
+        The end of all of them.
+        """
+        self._break()
+        streams: Iterable[Stream] = [*self._streams.values(), *self._held]
+        self._streams.clear()
+        self._held.clear()
+        self._line.clear()
+        for stream in streams:
+            if not stream.has_ended:
+                stream.close()
+                self._fail(stream, error, not stream.id or stream.sent_before == sent)
+
+    def _break(self) -> None:
+        self.broken = True
+        self.capacity = 0
+
+    def _fail(self, stream: Stream, error: GatewayError, unprocessed: bool) -> None:
+        try:
+            stream.user.upstream_failed(error, answered=stream.answered, unprocessed=unprocessed)
+        except Exception:
+            self._owner.user_raised()
+
+
+#: What the library tells about one stream, and about the connection; the rest needs no action.
+_OF_STREAMS: dict[type[Event], Callable[[Session, Stream, Any], None]] = {
+    DataReceived: Session._data_received,
+    InformationalResponseReceived: lambda _, stream, event: stream.interim_head(event.headers),
+    ResponseReceived: lambda _, stream, event: stream.head(event.headers),
+    StreamEnded: lambda _, stream, event: stream.end(),
+    StreamFailed: Session._stream_failed,
+    StreamReset: Session._stream_reset,
+    TrailersReceived: lambda _, stream, event: stream.trailers(event.headers),
+}
+_OF_CONNECTION: dict[type[Event], Callable[[Session, Any], None]] = {
+    ConnectionFailed: Session._connection_failed,
+    ConnectionTerminated: Session._terminated,
+    PingAckReceived: Session._ping_answered,
+    RemoteSettingsChanged: Session._settings_changed,
+    WindowUpdated: Session._window_updated,
+}

@@ -1,0 +1,1 @@
+"""Tests of fastcar_tw.http2: bytes in, bytes out."""
