@@ -117,7 +117,7 @@ class DefaultsTests(ConfigCase):
                 "max_age": 3600.0,
                 "fail_fast_after": 5,
                 "prewarm": (),
-                "http2": "off",
+                "http2": "auto",
                 "dns_ttl": 30.0,
                 "resolve": (),
                 "proxy": None,
@@ -469,7 +469,7 @@ class HTTP2Tests(ConfigCase):
 
     def test_anything_else(self) -> None:
         """Anything else is refused, truth values included: they would leave out one."""
-        values: tuple[object, ...] = ("", "on", "AUTO", "h2", True, False, 2, b"auto", ("auto",), [])
+        values: tuple[object, ...] = ("", "on", "AUTO", "h2", True, False, 2, b"auto", ["auto"])
         for value in values:
             self.assert_refused("http2", value, "auto, off or always")
 

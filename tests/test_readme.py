@@ -156,7 +156,7 @@ class CommandTests(SynchronousTestCase):
         known |= names(ServerOptions())
         known |= {"--syslog", "--pidfile", "--uid", "--gid", "--umask"}  # of twistd on POSIX
         for text in (README, OPERATING):
-            self.assertEqual(set(re.findall(r"`(--[a-z-]+)", text)) - known, set())
+            self.assertEqual(set(re.findall(r"`(--[a-z0-9-]+)", text)) - known, set())
 
     def test_links(self) -> None:
         """A relative link leads to a file."""

@@ -29,10 +29,10 @@ from fastcar_tw.http.errors import FastcarError, GatewayError, stall_error
 from fastcar_tw.http.fields import PROXY_FIELDS, split_list, without_fields
 from fastcar_tw.http.head import RequestHead, ResponseHead
 from fastcar_tw.http.target import Origin, parse_authority
-from fastcar_tw.routes.connect import wanted_credentials
-from fastcar_tw.tunnel import Tunnel
 from fastcar_tw.http2.errors import HTTP1RequiredError
 from fastcar_tw.http2.fields import request_fields
+from fastcar_tw.routes.connect import wanted_credentials
+from fastcar_tw.tunnel import Tunnel
 from fastcar_tw.upstream.connection import UpstreamConnection
 from fastcar_tw.upstream.exchange import OriginConnection, UpstreamHandle
 

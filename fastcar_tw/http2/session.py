@@ -464,7 +464,12 @@ class Session:
             return
         held, self._held = self._held, {}
         for stream, fields in held.items():
-            self._start(stream, fields)
+            if len(self._streams) < self.capacity:
+                self._start(stream, fields)
+            else:
+                # It would be refused.
+                error = reset_error(self._name, ErrorCodes.REFUSED_STREAM, False)
+                self._drop(stream, None, error, unprocessed=True)
 
     def _terminated(self, event: ConnectionTerminated) -> None:
         """
@@ -506,10 +511,12 @@ class Session:
         if stream.has_ended:
             return
         stream.close()
-        if self._held.pop(stream, None) is None:
+        if stream.id:
             del self._streams[stream.id]
             if code is not None and not self.broken:
                 self._library.reset_stream(stream.id, code)
+        else:
+            self._held.pop(stream, None)
         self._owner.stream_ended()
         if error is not None:
             self._fail(stream, error, unprocessed)

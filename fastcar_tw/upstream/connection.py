@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from fastcar_tw.http.body import BodyReader, chunk, last_chunk, response_body_reader
 from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
-from fastcar_tw.http.head import MAX_INTERIM, ResponseHead, find_head_end, parse_response_head
+from fastcar_tw.http.head import MAX_INTERIM, find_head_end, parse_response_head
 from fastcar_tw.http.keep_alive import SPARED_REQUESTS, parse_keep_alive, usable_idle_time
 from fastcar_tw.http.target import Origin
 from fastcar_tw.pool.stats import Retired

@@ -52,6 +52,7 @@ class ScriptedOrigin:
                 header_encoding=None,
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
+                normalize_inbound_headers=False,
             )
         )
         self.events: list[Event] = []

@@ -482,8 +482,11 @@ _TRAILER = HeaderValidationFlags(
 STRICTER: list[tuple[str, Callable[[Sequence[Field]], bool], str]] = [
     (
         "invalid name",
-        lambda fields: any(re.search(rb'["(),/;<=>?@\[\\\]{}]', name) for name, _ in fields),
-        "h2 checks the minimum of section 8.2.1; a name is a token (RFC 9110 section 5.1)",
+        lambda fields: any(
+            re.search(rb'[\x00-\x20"(),/:;<=>?@\[\\\]{}\x7f-\xff]', name) for name, _ in fields
+        ),
+        "h2 checks the minimum of section 8.2.1 and, before 4.2, little of that; a name is a token "
+        "(RFC 9110 section 5.1)",
     ),
     (
         "invalid value",
