@@ -63,7 +63,7 @@ from hyperframe.frame import (
 from fastcar_tw.http2.budget import FrameBudget
 
 if TYPE_CHECKING:
-    from hpack.struct import Header
+    from hpack.struct import HeaderWeaklyTyped
 
 #: Bytes of a header section, encoded or not (RFC 9113 section 6.5.2 tells how they are counted).
 MAX_HEADER_LIST = 64 * 1024
@@ -251,11 +251,11 @@ class ClientStream(H2Stream):
     """
 
     def send_headers(
-        self, headers: Iterable[Header], encoder: Encoder, end_stream: bool = False
+        self, headers: Iterable[HeaderWeaklyTyped], encoder: Encoder, end_stream: bool = False
     ) -> list[HeadersFrame | ContinuationFrame | PushPromiseFrame]:
         self.state_machine.process_input(StreamInputs.SEND_HEADERS)
         head = HeadersFrame(self.stream_id)
-        frames = self._build_headers_frames(headers, encoder, head, _NO_FLAGS)
+        frames = self._build_headers_frames(headers, encoder, head, _NO_FLAGS)  # type: ignore[arg-type]
         if end_stream:
             self.state_machine.process_input(StreamInputs.SEND_END_STREAM)
             head.flags.add("END_STREAM")

@@ -151,7 +151,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         # Requests that wait for a sign of life.
         self._held: dict[Stream, Sequence[Field]] = {}
-        # Streams whose turn to send content comes; some have ended since.
+        # Streams with content, in turns; some have ended since.
         self._line: deque[Stream] = deque()
         self._told: list[Stream] = []
         self._busy = False
@@ -324,9 +324,16 @@ class Session:
             self._go_away()
 
     def _queue(self, stream: Stream) -> None:
-        if stream.waiting and stream.id and not stream.queued:
+        """
+        Let it send content when its turn comes; an end alone needs neither turn nor window.
+        """
+        if stream.queued or not stream.id or self.broken:
+            return
+        if stream.has_content:
             stream.queued = True
             self._line.append(stream)
+        else:
+            stream.send_end(self._library)
 
     def _settle(self) -> None:
         """
@@ -335,7 +342,7 @@ class Session:
         if self._busy or self.broken:
             return
         self._busy = True
-        while self._line and not self._wire_full:
+        while self._line and not self._wire_full and self._library.outbound_flow_control_window > 0:
             self._send_batch()
             self._transmit()
         self._busy = False
@@ -347,19 +354,17 @@ class Session:
         """
         left = _BATCH
         line = self._line
-        while line and left > 0:
+        library = self._library
+        while line and left > 0 and library.outbound_flow_control_window > 0:
             stream = line.popleft()
             stream.queued = False
-            if stream.has_ended:
-                continue
-            before = stream.sent()
-            stream.send_some(self._library)
-            progress = stream.sent() - before
-            left -= progress
-            if progress:
-                # Else a window is closed, and it is queued again when that opens.
-                self._queue(stream)
-                self._guard(stream, stream.check_drained)
+            size = stream.send_some(library)
+            left -= size
+            if size and stream.has_content:
+                stream.queued = True
+                line.append(stream)
+            # Else its own window is closed, or there is no more; or it has ended.
+            self._guard(stream, stream.check_drained)
 
     def _transmit(self) -> None:
         data = self._library.data_to_send()
@@ -460,10 +465,9 @@ class Session:
 
     def _ping_answered(self, event: PingAckReceived) -> None:
         self._pinged = None
-        if self.broken:
-            return
-        held, self._held = self._held, {}
-        for stream, fields in held.items():
+        while self._held and not self.broken:
+            stream = next(iter(self._held))
+            fields = self._held.pop(stream)
             if len(self._streams) < self.capacity:
                 self._start(stream, fields)
             else:

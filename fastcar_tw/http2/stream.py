@@ -197,11 +197,11 @@ class Stream:
         return self._responded
 
     @property
-    def waiting(self) -> bool:
+    def has_content(self) -> bool:
         """
-        There is content to send, or the end.
+        There is content that has not been sent.
         """
-        return bool(self._content) or (self._ended and not self.finished)
+        return bool(self._content)
 
     def add(self, content: bytes, ended: bool) -> None:
         """
@@ -233,23 +233,41 @@ class Stream:
         self.finished = self._ended and not self._content and not self.user.request_trailers
         library.send_headers(self.id, fields, self.finished)
 
-    def send_some(self, library: ClientConnection) -> None:
+    def send_some(self, library: ClientConnection) -> int:
         """
         Frame as much content as the origin's windows and one frame hold, and the end behind it.
+
+        @return: bytes of content.
         """
         content = self._content
-        if content:
-            window = library.local_flow_control_window(self.id)
-            size = min(len(content), window, library.max_outbound_frame_size, MAX_DATA)
-            if size <= 0:
-                return
-            part = bytes(memoryview(content)[:size])
-            del content[:size]
-            self._sent += size
-            self.finished = self._ended and not content and not self.user.request_trailers
-            library.send_data(self.id, part, self.finished)
-        if self._ended and not content and not self.finished:
-            self._send_end(library)
+        if not content:
+            return 0
+        window = library.local_flow_control_window(self.id)
+        size = min(len(content), window, library.max_outbound_frame_size, MAX_DATA)
+        if size <= 0:
+            return 0
+        part = bytes(memoryview(content)[:size])
+        del content[:size]
+        self._sent += size
+        self.finished = self._ended and not content and not self.user.request_trailers
+        library.send_data(self.id, part, self.finished)
+        if not content:
+            self.send_end(library)
+        return size
+
+    def send_end(self, library: ClientConnection) -> None:
+        """
+        Frame the end, if it has come and has not been framed: alone, or with trailers (RFC 9113
+        section 8.1).
+        """
+        if not self._ended or self.finished:
+            return
+        self.finished = True
+        trailers = self.user.request_trailers
+        if trailers:
+            library.send_headers(self.id, trailer_fields(trailers), end_stream=True)
+        else:
+            library.end_stream(self.id)
 
     def close(self) -> None:
         """
@@ -314,14 +332,3 @@ class Stream:
         if session is not None:
             session.complete(self)
         self.user.response_end(self._trailers)
-
-    def _send_end(self, library: ClientConnection) -> None:
-        """
-        The end by itself, or with trailers (RFC 9113 section 8.1).
-        """
-        self.finished = True
-        trailers = self.user.request_trailers
-        if trailers:
-            library.send_headers(self.id, trailer_fields(trailers), end_stream=True)
-        else:
-            library.end_stream(self.id)

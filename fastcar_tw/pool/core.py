@@ -63,6 +63,9 @@ MAX_DISUSED = 1024
 #: have it closed for its sake.  Without, a pool that many origins fill opens a connection for
 #: almost every request, which costs more time than is evened out.
 HANDOVER_DELAY = 0.25
+#: Seconds in which a connection that was told to make room is expected to have answered its last
+#: request; where it has not, another one is told.
+DRAIN_PATIENCE = 1.0
 #: Seconds before which an origin that ends a connection that was to be kept open has failed.
 SHORT_LIFE = 10.0
 #: Places of requests that are sent again come before all others.
@@ -145,6 +148,8 @@ class PoolCore(Generic[K, C, W]):
         # answer some, which may take long.
         self._leaving = 0
         self._draining = 0
+        # Until when it is not yet too long.
+        self._patient_until = 0.0
         self._wanting = 0
         self._past = Tally()
 
@@ -193,14 +198,14 @@ class PoolCore(Generic[K, C, W]):
         """
         decisions: list[Decision[W, C, K]] = []
         lane = self._lane(key)
-        again = again and lane.width == 1
-        if not again:
+        new = again and lane.width == 1
+        if not new:
             for each in self._serving(lane):
                 connection = self._take_usable(each, now, decisions)
                 if connection is not None:
                     decisions.append(Assign(waiter, connection))
                     return decisions
-        self._stand_in_line(lane, waiter, now, again)
+        self._stand_in_line(lane, waiter, now, new)
         self._settle(lane, now, decisions)
         for other in self._serving(lane)[1:]:
             if waiter in self._queue:
@@ -259,7 +264,7 @@ class PoolCore(Generic[K, C, W]):
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
         lane.error = None
-        lane.width = connection.capacity if connection.multiplexed else 1
+        self._learn_width(lane, connection)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
             self._assign(attempt.waiter, connection, decisions)
@@ -272,7 +277,7 @@ class PoolCore(Generic[K, C, W]):
             self._employ(lane, connection, now, decisions)
         if connection.multiplexed:
             self._offer(lane, connection, now, decisions)
-        self._unpromise(lane)
+        self._promise_anew(lane)
         self._settle(lane, now, decisions)
         self._warm_up(lane, now, decisions)
         return decisions
@@ -327,8 +332,9 @@ class PoolCore(Generic[K, C, W]):
         connection.leaving = True
         connection.condemned = why
         lane.leaving += 1
-        if connection.in_use:
+        if connection.multiplexed:
             lane.roomy.pop(connection, None)
+        if connection.in_use:
             self._draining += 1
         else:
             self._leaving += 1
@@ -397,13 +403,13 @@ class PoolCore(Generic[K, C, W]):
         lane: Lane[K, C, W] | None = connection.lane
         if lane is None or connection.leaving:
             return decisions
-        lane.width = max(connection.capacity, 1)
+        self._learn_width(lane, connection)
         if connection in self._idle:
             if not self._may_serve(connection, now):
                 self._close(connection, self._overdue(connection, now), decisions)
         else:
             self._offer(lane, connection, now, decisions)
-        self._unpromise(lane)
+        self._promise_anew(lane)
         self._settle(lane, now, decisions)
         return decisions
 
@@ -590,6 +596,7 @@ class PoolCore(Generic[K, C, W]):
         A multiplexed connection has one request less.
         """
         connection.in_use -= 1
+        connection.fresh = False
         if not connection.leaving:
             decisions: list[Decision[W, C, K]] = []
             self._offer(lane, connection, now, decisions)
@@ -613,25 +620,24 @@ class PoolCore(Generic[K, C, W]):
         Give what room a multiplexed connection has to whose turn it is.
         """
         if connection.in_use and not connection.capacity:
-            lane.roomy.pop(connection, None)
+            lane.roomy.pop(connection, None)  # its origin may allow some again
             return
         why = None if self._may_serve(connection, now) else self._overdue(connection, now)
         while why is None and connection.in_use < connection.capacity:
             first = self._first_in_line(lane)
             if first is None:
                 break
-            if self._others_first(lane, first, now):
+            spared = self._soon_drained(connection, now)
+            # The line has counted on a new one, whoever else wants room.
+            if not connection.fresh and self._others_first(lane, first, now, spared):
                 why = Retired.EVICTED
             else:
                 lane.tally.reused += 1
                 self._serve(first, connection, decisions)
-                connection.fresh = False
-        if why is None and self._must_yield(connection, now):
+        if why is None and self._must_yield(lane, connection, now):
             why = Retired.EVICTED
-        if why is not None and connection.in_use:
-            self.retired(connection, why)
-        elif why is not None:
-            self._close(connection, why, decisions)
+        if why is not None:
+            self._drain(connection, why, now, decisions)
         elif not connection.in_use:
             lane.roomy.pop(connection, None)
             decisions += self._put(lane, connection, now)
@@ -640,28 +646,61 @@ class PoolCore(Generic[K, C, W]):
         else:
             lane.roomy.pop(connection, None)
 
-    def _must_yield(self, connection: C, now: float) -> bool:
+    def _drain(
+        self, connection: C, why: Retired, now: float, decisions: list[Decision[W, C, K]]
+    ) -> None:
+        """
+        Close a multiplexed connection, as soon as it has no requests.
+        """
+        if not connection.in_use:
+            self._close(connection, why, decisions)
+            return
+        self.retired(connection, why)
+        if why is Retired.EVICTED:
+            self._patient_until = now + DRAIN_PATIENCE
+
+    def _soon_drained(self, connection: C, now: float) -> int:
+        """
+        How many connections need not make room because others will, as soon as their requests are
+        answered, if that does not take long.  One without requests makes it at once.
+        """
+        return self._draining if connection.in_use and now < self._patient_until else 0
+
+    def _must_yield(self, lane: Lane[K, C, W], connection: C, now: float) -> bool:
         """
         Whether a connection is to make room for other origins: at once without requests, else if
         somebody has waited for long, and not more connections than are needed.
         """
-        if not self._is_room_wanted(self._draining if connection.in_use else 0):
+        # One's own line is served by what it has.
+        spared = max(lane.wanting - len(lane.fresh_queued), 0)
+        if not self._is_room_wanted(spared + self._soon_drained(connection, now)):
             return False
         if not connection.in_use:
             return True
         other = self._first_listed(now)
         place = None if other is None else other.first_queued()
-        if place is None:
+        if place is None or (other is lane and not place.fresh):
             return False
         return place.deadline - self.limits.queue_timeout + HANDOVER_DELAY < now
 
-    def _unpromise(self, lane: Lane[K, C, W]) -> None:
+    def _learn_width(self, lane: Lane[K, C, W], connection: C) -> None:
         """
-        The attempts under way will help fewer than counted on them: the last of these wait again
-        for something to be opened.
+        What one connection serves is expected of the next; that one serves nobody for the moment
+        says nothing.
+        """
+        if not connection.multiplexed:
+            lane.width = 1
+        elif connection.capacity:
+            lane.width = connection.capacity
+
+    def _promise_anew(self, lane: Lane[K, C, W]) -> None:
+        """
+        The attempts under way will help more than before, or fewer than counted on them: the last
+        of these wait again for something to be opened.
         """
         surplus = lane.promised - lane.may_promise
         if surplus <= 0:
+            self._promise(lane)
             return
         promised = list(islice(lane.line.values(), lane.promised))
         for place in reversed(promised[-surplus:]):
@@ -930,16 +969,20 @@ class PoolCore(Generic[K, C, W]):
         room = self._leaving + self.limits.max_connections - self._total
         return self._wanting - spared > room
 
-    def _others_first(self, lane: Lane[K, C, W], first: Place[K, C, W], now: float) -> bool:
+    def _others_first(
+        self, lane: Lane[K, C, W], first: Place[K, C, W], now: float, spared: int = 0
+    ) -> bool:
         """
         A request that needs room comes before the first one in line.
+
+        @param spared: how many of those that want room do not count.
         """
         if not (self._wanting or lane.fresh_queued):
             return False
         if self._lacks_room_for_fresh(lane):
             return True
         # Of this lane only those count for whom this connection is of no use.
-        spared = max(lane.wanting - len(lane.fresh_queued), 0)
+        spared += max(lane.wanting - len(lane.fresh_queued), 0)
         other = self._first_listed(now) if self._is_room_wanted(spared) else None
         place = None if other is None else other.first_queued()
         if place is None:
@@ -950,8 +993,11 @@ class PoolCore(Generic[K, C, W]):
         """
         The origin's own limit keeps out requests that must have a new connection.
         """
+        if not lane.fresh_queued:
+            return False
         free = self.limits.max_connections_per_origin - lane.count
-        return len(lane.fresh_queued) > free + lane.leaving
+        closing = sum(each.leaving and not each.in_use for each in lane.open)
+        return len(lane.fresh_queued) > free + closing
 
     def _make_room(self, lane: Lane[K, C, W], decisions: list[Decision[W, C, K]]) -> None:
         while self._idle and self._is_room_wanted():

@@ -4,8 +4,8 @@ A lane: the connections to one origin and the requests that wait for one.
 Rules of this file: a lane only keeps the books; L{PoolCore<fastcar_tw.pool.core.PoolCore>} decides.
 Requests that may take any connection stand in C{line}, in the order of their arrival.  The first of
 them, C{width} for each attempt to connect that is under way, are promised one; the others are also
-in C{queued}, and so C{queued} is always the end of C{line}.  Requests that must have a new connection
-are in C{fresh_queued} until an attempt is begun that is theirs alone.
+in C{queued}, and so C{queued} is always the end of C{line}.  Requests that must have a new
+connection are in C{fresh_queued} until an attempt is begun that is theirs alone.
 """
 
 from __future__ import annotations

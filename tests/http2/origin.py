@@ -19,10 +19,10 @@ from h2.events import (
 )
 from hyperframe.frame import Frame
 
-from fastcar_tw.http2.session import Session
-from fastcar_tw.http2.stream import Stream
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
+from fastcar_tw.http2.session import Session
+from fastcar_tw.http2.stream import Stream
 
 E = TypeVar("E", bound=Event)
 Fields = Sequence[tuple[bytes, bytes]]
@@ -60,6 +60,7 @@ class ScriptedOrigin:
         self._out = bytearray()
         self.h2.local_settings.update(settings or {})
         self.h2.local_settings.acknowledge()
+        self.h2.max_inbound_frame_size = self.h2.local_settings.max_frame_size
         self.h2.initiate_connection()
 
     # What has come.

@@ -46,6 +46,18 @@ class Connection(PooledConnection):
         return f"<{self.key}{self.name}>"
 
 
+class Multiplexed(Connection):
+    """One that serves several requests at once."""
+
+    __slots__ = ()
+
+    multiplexed = True
+
+    def __init__(self, key: str, name: int, capacity: int) -> None:
+        super().__init__(key, name)
+        self.capacity = capacity
+
+
 Core = PoolCore[str, Connection, str]
 PoolAttempt = Attempt[str, Connection, str]
 PoolDecision = Decision[str, Connection, str]
@@ -70,9 +82,10 @@ class Driver:
     #: Makes the core.
     core_type: Callable[..., Core] = PoolCore
 
-    def __init__(self, **changed: float) -> None:
+    def __init__(self, *, expected: int = 1, **changed: float) -> None:
+        """@param expected: how many requests at once a connection is expected to serve."""
         self.now = 1000.0
-        self.core: Core = self.core_type(limits(**changed), lambda: 0.5)
+        self.core: Core = self.core_type(limits(**changed), lambda: 0.5, lambda key: expected)
         self.assigned: dict[str, Connection] = {}
         self.opening: list[PoolAttempt] = []
         self.closing: list[Connection] = []
@@ -88,12 +101,21 @@ class Driver:
         """This request does not any more."""
         self.core.cancel(key, waiter)
 
-    def succeed(self, attempt: PoolAttempt | None = None) -> Connection:
-        """An attempt, the oldest if none is given, becomes a connection."""
+    def succeed(
+        self, attempt: PoolAttempt | None = None, *, capacity: int | None = None
+    ) -> Connection:
+        """
+        An attempt, the oldest if none is given, becomes a connection, a multiplexed one if its
+        capacity is given.
+        """
         attempt = self.opening[0] if attempt is None else attempt
         self.opening.remove(attempt)
         self._names += 1
-        connection = Connection(attempt.key, self._names)
+        connection = (
+            Connection(attempt.key, self._names)
+            if capacity is None
+            else Multiplexed(attempt.key, self._names, capacity)
+        )
         self._perform(self.core.opened(attempt, connection, self.now))
         return connection
 
@@ -130,6 +152,11 @@ class Driver:
             if connection in self.closing:
                 self.closing.remove(connection)
             self._perform(self.core.closed(connection, self.now))
+
+    def change(self, connection: Connection, capacity: int) -> None:
+        """The origin says how many requests at once a multiplexed connection may serve."""
+        connection.capacity = capacity
+        self._perform(self.core.capacity_changed(connection, self.now))
 
     def condemn(self, connection: Connection, why: Retired = Retired.ADDRESS) -> None:
         """This is to serve nobody from now on."""
@@ -168,6 +195,8 @@ class Driver:
                 case Assign(waiter, connection):
                     assert waiter not in self.assigned
                     self.assigned[waiter] = connection
+                    if connection.multiplexed:
+                        connection.fresh = False  # the request is sent
                 case Open(attempt):
                     self.opening.append(attempt)
                 case Close(connection):

@@ -27,16 +27,21 @@ ONE_LINE = LIMITS.map(
         max_idle_per_origin=each.max_connections_per_origin,
     )
 )
+SIMPLE = st.just(dict.fromkeys(KEYS, (1, None)))
 
 
 class OneLineMachine(PoolMachine):
     """Events at random, and the rules of one line for all."""
 
-    @initialize(limits=ONE_LINE, numbers=st.sampled_from((0.0, 0.5, 1.0)))
-    def begin(self, limits: PoolLimits, numbers: float) -> None:
+    multiplexing = False
+
+    @initialize(limits=ONE_LINE, numbers=st.sampled_from((0.0, 0.5, 1.0)), origins=SIMPLE)
+    def begin(
+        self, limits: PoolLimits, numbers: float, origins: dict[str, tuple[int, int | None]]
+    ) -> None:
         """A new pool."""
-        super().begin(limits, numbers)
-        self.core: Core = OneLineCore(limits, lambda: numbers)
+        super().begin(limits, numbers, origins)
+        self.core = OneLineCore(limits, lambda: numbers)
         self.past = {key: Past() for key in KEYS}
         #: Those who counted on nothing after the last event.
         self.before: list[Request] = []

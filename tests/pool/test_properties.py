@@ -39,7 +39,7 @@ from fastcar_tw.pool.core import (
 from fastcar_tw.pool.lane import Lane
 from fastcar_tw.pool.stats import Counts, Retired
 
-from .driver import Connection, Core, PoolAttempt, PoolDecision
+from .driver import Connection, Core, Multiplexed, PoolAttempt, PoolDecision
 
 LOST = (Retired.ENDED, Retired.BROKEN, Retired.TAKEN)
 KEYS = ("a", "b", "c")
@@ -61,6 +61,12 @@ LIMITS = st.builds(
     fail_fast_after=st.sampled_from((0, 0, 1, 2)),
 )
 keys = st.sampled_from(KEYS)
+#: Of an origin's next connections, if they are multiplexed.
+CAPACITIES = (0, 1, 2, 3, 5)
+kinds = st.sampled_from((None, *CAPACITIES))
+ORIGINS = st.fixed_dictionaries(
+    {key: st.tuples(st.sampled_from((1, 1, 2, 4)), kinds) for key in KEYS}
+)
 picks = st.integers(0, 11)
 ways = st.lists(
     st.sampled_from(("acquire", "acquire", "take", "take", "find dead", "again")),
@@ -79,23 +85,29 @@ class State(Enum):
     FREE = "free"  # opened or released just now: the core must say what for
     ACTIVE = "active"
     IDLE = "idle"
+    #: It serves no more, but still some.
+    DRAINING = "draining"
     LEAVING = "leaving"
 
 
 @dataclass
 class Known:
-    """What the model knows of a connection; until when it may be used, in seconds."""
+    """
+    What the model knows of a connection; until when it may be used, in seconds, and how many
+    requests it serves.
+    """
 
     key: str
     until: float
     old_at: float
     state: State = State.FREE
     served: bool = False
+    in_use: int = 0
 
 
 @dataclass
 class Request:
-    """What the model knows of a request that waits."""
+    """What the model knows of a request that waits; C{again} if it must have a new connection."""
 
     name: str
     key: str
@@ -119,12 +131,23 @@ class Past:
 class PoolMachine(RuleBasedStateMachine):
     """Events at random, and the rules."""
 
-    @initialize(limits=LIMITS, numbers=st.sampled_from((0.0, 0.5, 1.0)))
-    def begin(self, limits: PoolLimits, numbers: float) -> None:
-        """A new pool."""
+    #: Some connections serve several requests at once.
+    multiplexing = True
+
+    @initialize(limits=LIMITS, numbers=st.sampled_from((0.0, 0.5, 1.0)), origins=ORIGINS)
+    def begin(
+        self, limits: PoolLimits, numbers: float, origins: dict[str, tuple[int, int | None]]
+    ) -> None:
+        """
+        A new pool, and origins: how many requests at once a connection is expected to serve, and
+        will.
+        """
         self.now = 0.0
         self.limits = limits
-        self.core: Core = PoolCore(limits, lambda: numbers)
+        self.width = {key: expected for key, (expected, _) in origins.items()}
+        self.kinds = {key: kind for key, (_, kind) in origins.items()}
+        expected = dict(self.width)
+        self.core: Core = PoolCore(limits, lambda: numbers, lambda key: expected[key])
         self.connections: dict[Connection, Known] = {}
         self.idle: list[Connection] = []
         self.waiting: dict[str, Request] = {}
@@ -135,6 +158,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.arrivals = 0
         #: The core knows what time it is.
         self.ticked = True
+        #: How many connections more others wanted before the last event than will have room.
+        self.pressed = 0
 
     # Events.
 
@@ -157,9 +182,10 @@ class PoolMachine(RuleBasedStateMachine):
         for attempt in list(self.attempts):
             self.opened(attempt)
             self.check()
-        for connection in self.of(State.ACTIVE):
-            self.released(connection)
-            self.check()
+        for connection in self.of(State.ACTIVE, State.DRAINING):
+            for _ in range(self.connections[connection].in_use or 1):
+                self.released(connection)
+                self.check()
         for connection in self.of(State.LEAVING):
             self.closed(connection)
             self.check()
@@ -177,15 +203,17 @@ class PoolMachine(RuleBasedStateMachine):
         self.arrivals += 1
         name = f"{key}{self.arrivals}"
         usable = [each for each in self.idle_of(key) if self.connections[each].until > self.now]
-        self.waiting[name] = Request(name, key, again, self.arrivals, self.now)
+        best = self.shared(key) or usable[-1:]
+        new = again and self.width[key] == 1
+        self.waiting[name] = Request(name, key, new, self.arrivals, self.now)
         queued = len(self.queued())
         wanted = sum(map(self.wanted, KEYS))
         if again:
             self.core.count_retry(key)
             self.past[key].retried += 1
         decisions = self.core.acquire(key, name, self.now, again=again)
-        if usable and not again:
-            assert decisions[-1] == Assign(name, usable[-1]), "not the last used"
+        if best and not new:
+            assert decisions[-1] in [Assign(name, each) for each in best], "not the last used"
         self.perform(decisions)
         if any(isinstance(each, Refuse) and each.refusal is FULL for each in decisions):
             assert not again
@@ -197,13 +225,15 @@ class PoolMachine(RuleBasedStateMachine):
 
     def take(self, key: str, dead: bool) -> bool:
         """A request comes the quick way, and may find that its connection has ended."""
-        idle = self.idle_of(key)
+        idle, shared = self.idle_of(key), self.shared(key)
         connection = self.core.take(key, self.now)
+        self.notice_drained()
         if connection is None:
+            assert not shared
             assert not idle or self.connections[idle[-1]].until <= self.now
             return False
-        assert connection is idle[-1]
-        assert self.connections[connection].until > self.now
+        assert connection in (shared or idle[-1:])
+        assert shared or self.connections[connection].until > self.now
         self.arrivals += 1
         self.waiting["taker"] = Request("taker", key, False, self.arrivals, self.now)
         self.perform([Assign("taker", connection)])
@@ -222,18 +252,21 @@ class PoolMachine(RuleBasedStateMachine):
         self.core.cancel(request.key, request.name)
         self.answer(request.name)
 
-    @precondition(lambda self: self.of(State.ACTIVE))
+    @precondition(lambda self: self.of(State.ACTIVE, State.DRAINING))
     @rule(picks=several, limit=st.sampled_from((None, None, None, 0.0, 1.0, 3.0)))
     def release(self, picks: list[int], limit: float | None) -> None:
         """Connections have served; the last one's origin may say how long it may be idle."""
         for left, pick in reversed(list(enumerate(picks))):
-            active = self.of(State.ACTIVE)
+            active = self.of(State.ACTIVE, State.DRAINING)
             if active:
                 self.released(chosen(active, pick), None if left else limit)
                 self.check()
 
     def released(self, connection: Connection, limit: float | None = None) -> None:
         """A connection has served."""
+        if connection.multiplexed:
+            self.released_one(connection)
+            return
         if limit is not None:
             connection.idle_limit = limit
         known = self.connections[connection]
@@ -249,6 +282,60 @@ class PoolMachine(RuleBasedStateMachine):
             assert is_served is (line[0].since <= latest), "not its turn, or needlessly closed"
         self.perform(decisions)
 
+    def released_one(self, connection: Connection) -> None:
+        """A multiplexed connection has served a request."""
+        known = self.connections[connection]
+        known.in_use -= 1
+        if known.state is State.DRAINING:
+            decisions = self.core.release(connection, self.now)
+            assert list(decisions) == [Close(connection)] * (not known.in_use)
+            self.perform(decisions)
+            return
+        if not known.in_use:
+            known.state = State.FREE
+            known.until = min(self.now + self.limits.idle_timeout, known.old_at)
+        line = self.line(known.key)
+        spared = self.soon_drained(known)
+        latest = self.latest_entitled(known.key, spared)
+        self.pressed = self.pressure(known.key)
+        is_full = self.total == self.limits.max_connections
+        decisions = self.core.release(connection, self.now)
+        if line and self.ticked and known.in_use < connection.capacity and known.old_at > self.now:
+            is_served = decisions[:1] == [Assign(line[0].name, connection)]
+            assert is_served is (line[0].since <= latest), "not its turn, or needlessly drained"
+        self.perform(decisions)
+        if known.state is State.ACTIVE and connection.capacity and self.ticked and is_full:
+            first = self.first_wanting()
+            assert (
+                self.pressed <= spared
+                or first is None
+                or (first.key == known.key and not first.again)
+                or first.since + HANDOVER_DELAY >= self.now
+            ), "others wait for too long"
+
+    @precondition(lambda self: self.multiplexing)
+    @rule(key=keys, kind=kinds)
+    def become(self, key: str, kind: int | None) -> None:
+        """An origin's next connections will be of another kind."""
+        self.kinds[key] = kind
+
+    @precondition(lambda self: self.multiplexed())
+    @rule(picks=several, capacity=st.sampled_from(CAPACITIES))
+    def change(self, picks: list[int], capacity: int) -> None:
+        """An origin says how many requests at once it serves on some connections."""
+        for pick in picks:
+            multiplexed = self.multiplexed()
+            if not multiplexed:
+                break
+            connection = chosen(multiplexed, pick)
+            known = self.connections[connection]
+            connection.capacity = capacity
+            self.pressed = self.pressure(known.key)
+            if known.state is not State.DRAINING and capacity:
+                self.width[known.key] = capacity
+            self.perform(self.core.capacity_changed(connection, self.now))
+            self.check()
+
     @precondition(lambda self: self.of(State.LEAVING))
     @rule(picks=several)
     def finish(self, picks: list[int]) -> None:
@@ -259,20 +346,23 @@ class PoolMachine(RuleBasedStateMachine):
                 self.closed(chosen(leaving, pick))
                 self.check()
 
-    @precondition(lambda self: self.of(State.ACTIVE, State.IDLE))
+    @precondition(lambda self: self.of(State.ACTIVE, State.DRAINING, State.IDLE))
     @rule(pick=picks, act=st.sampled_from(("end", "condemn", *LOST)))
     def lose(self, pick: int, act: str | Retired) -> None:
         """Something happens to a connection in use or idle."""
-        connection = chosen(self.of(State.ACTIVE, State.IDLE), pick)
+        connection = chosen(self.of(State.ACTIVE, State.DRAINING, State.IDLE), pick)
+        state = self.connections[connection].state
         if act == "end":
             self.closed(connection)
         elif act == "condemn":
             self.perform(self.core.condemn(connection, Retired.ADDRESS))
         elif isinstance(act, Retired):
-            self.leaves(connection, act)
+            if state is not State.DRAINING:
+                self.leaves(connection, act)
             self.core.retired(connection, act)
             self.core.retired(connection, Retired.CLOSED)  # what is said first counts
-            assert not self.core.release(connection, self.now)
+            if not connection.multiplexed:
+                assert not self.core.release(connection, self.now)
 
     @precondition(lambda self: self.attempts)
     @rule(picks=several)
@@ -288,11 +378,21 @@ class PoolMachine(RuleBasedStateMachine):
         del self.attempts[attempt]
         past = self.past[attempt.key]
         past.opened += 1
-        connection = Connection(attempt.key, sum(each.opened for each in self.past.values()))
+        connection = self.build(attempt.key, sum(each.opened for each in self.past.values()))
         old_at = self.now + self.limits.max_age
         until = min(self.now + self.limits.idle_timeout, old_at)
         self.connections[connection] = Known(attempt.key, until, old_at)
+        self.pressed = self.pressure(attempt.key)
         self.perform(self.core.opened(attempt, connection, self.now))
+
+    def build(self, key: str, name: int) -> Connection:
+        """What an origin's connections are at present, and what is expected of the next."""
+        kind = self.kinds[key]
+        if kind is None:
+            self.width[key] = 1
+            return Connection(key, name)
+        self.width[key] = kind or self.width[key]
+        return Multiplexed(key, name, kind)
 
     @precondition(lambda self: self.attempts)
     @rule(pick=picks, blamed=st.sampled_from((True, True, False)))
@@ -302,13 +402,18 @@ class PoolMachine(RuleBasedStateMachine):
         begun = self.attempts.pop(attempt)
         self.past[attempt.key].failed += 1
         older = {name for name, each in self.waiting.items() if each.number <= begun}
+        shared = sum(each.key == attempt.key and each.waiter is None for each in self.attempts)
+        promised = self.lane(attempt.key).promised
+        let_down = max(promised - shared * self.width[attempt.key], 0)
+        owner = attempt.waiter is not None
         decisions = self.core.open_failed(attempt, "refused", self.now, blamed=blamed)
         failed = [
             each
             for each in decisions
             if isinstance(each, Refuse) and each.refusal is Refusal.ATTEMPT_FAILED
         ]
-        assert len(failed) <= 1
+        assert len(failed) <= let_down + owner, "who did not count on it"
+        assert let_down <= self.width[attempt.key]
         assert all(each.waiter in older or self.is_left_alone(attempt.key) for each in failed)
         self.perform(decisions)
 
@@ -368,12 +473,18 @@ class PoolMachine(RuleBasedStateMachine):
                     self.attempts[attempt] = self.arrivals
                     assert self.total <= self.limits.max_connections, "over the total"
                 case Close(connection):
-                    self.leaves(connection, None)
+                    known = self.connections[connection]
+                    if known.state is State.DRAINING:
+                        assert not known.in_use, "closed in use"
+                        known.state = State.LEAVING
+                    else:
+                        self.leaves(connection, None)
                 case Refuse(key, waiter, refusal):
                     assert self.stands_at(self.waiting[waiter], key)
                     if refusal is not Refusal.ATTEMPT_FAILED:
                         self.past[key].refused += 1
                     self.answer(waiter)
+        self.notice_drained()
         for connection in self.of(State.FREE):  # kept, without a word
             self.connections[connection].state = State.IDLE
             self.idle.append(connection)
@@ -382,8 +493,14 @@ class PoolMachine(RuleBasedStateMachine):
         """Check the rules of assignment."""
         known = self.connections[connection]
         assert known.key == request.key, "another origin's"
-        assert known.state in (State.FREE, State.IDLE), "in use, or leaving"
-        assert connection.condemned is None, "condemned"
+        if connection.multiplexed:
+            # One that was opened serves one request in any case: who waits must not wait for ever.
+            limit = connection.capacity if known.served else max(connection.capacity, 1)
+            assert known.in_use < limit, "full"
+            assert known.state not in (State.DRAINING, State.LEAVING)
+        else:
+            assert known.state in (State.FREE, State.IDLE), "in use, or leaving"
+            assert connection.condemned is None, "condemned"
         assert known.old_at > self.now, "too old"
         if request.again:
             assert known.state is State.FREE, "not new"
@@ -397,6 +514,9 @@ class PoolMachine(RuleBasedStateMachine):
         if known.state is State.IDLE:
             self.idle.remove(connection)
         known.state, known.served = State.ACTIVE, True
+        if connection.multiplexed:
+            known.in_use += 1
+            connection.fresh = False  # the request is sent
         self.answer(request.name)
 
     def stands_at(self, request: Request, key: str) -> bool:
@@ -417,8 +537,32 @@ class PoolMachine(RuleBasedStateMachine):
         why = why or self.why_closed(connection)
         if known.state is State.IDLE:
             self.idle.remove(connection)
-        known.state = State.LEAVING
+        known.state = State.DRAINING if known.in_use else State.LEAVING
         self.past[known.key].retired[why] += 1
+
+    def drained(self) -> list[Connection]:
+        """Those in use that the core gives no more requests, without having said so."""
+        return [each for each in self.of(State.ACTIVE) if each.multiplexed and each.leaving]
+
+    def notice_drained(self) -> None:
+        """See why."""
+        for connection in self.drained():
+            known = self.connections[connection]
+            why = connection.condemned
+            if why is Retired.AGE:
+                assert known.old_at <= self.now, "not too old"
+            else:
+                assert why is Retired.EVICTED
+                assert not self.ticked or self.is_wanted_by_others(known.key), "needlessly"
+            assert why is not None
+            self.leaves(connection, why)
+
+    def is_wanted_by_others(self, key: str) -> bool:
+        """Somebody has waited for long for the room that an origin's connections take."""
+        again = any(each.again for each in self.queued(key))
+        first = self.first_wanting()
+        is_first = first is not None and (first.again or first.since + HANDOVER_DELAY < self.now)
+        return again or (self.pressed > 0 and is_first)
 
     def why_closed(self, connection: Connection) -> Retired:
         """
@@ -427,6 +571,9 @@ class PoolMachine(RuleBasedStateMachine):
         """
         key = self.connections[connection].key
         more = self.lane(key).tally.retired - self.past[key].retired
+        for each in self.drained():
+            if self.connections[each].key == key and each.condemned is not None:
+                more -= Counter([each.condemned])
         idle = self.connections[connection].state is State.IDLE
         if idle and more.keys() == {Retired.EVICTED}:
             assert connection in (self.idle[0], self.idle_of(key)[0]), "not the oldest"
@@ -437,7 +584,7 @@ class PoolMachine(RuleBasedStateMachine):
     def closed(self, connection: Connection) -> None:
         """A connection has ended; its place goes to the first who can use it."""
         known = self.connections[connection]
-        if known.state is not State.LEAVING:
+        if known.state not in (State.LEAVING, State.DRAINING):
             self.leaves(connection, Retired.ENDED)
         del self.connections[connection]
         hopeless = {key for key in KEYS if self.is_left_alone(key)}
@@ -453,6 +600,7 @@ class PoolMachine(RuleBasedStateMachine):
             assert opened[0].key == first.key, "not its turn"
         self.perform(decisions)
         assert self.core.closed(connection, self.now) == ()
+        assert self.core.release(connection, self.now) == ()
 
     # The model's books.
 
@@ -475,6 +623,25 @@ class PoolMachine(RuleBasedStateMachine):
         """An origin's idle connections, the last used at the end."""
         return [each for each in self.idle if each.key == key]
 
+    def multiplexed(self) -> list[Connection]:
+        """Those that serve."""
+        serving = self.of(State.ACTIVE, State.DRAINING, State.IDLE)
+        return [each for each in serving if each.multiplexed]
+
+    def roomy(self, key: str) -> list[Connection]:
+        """An origin's connections in use that have room."""
+        return [
+            each
+            for each in self.of(State.ACTIVE)
+            if self.connections[each].key == key
+            and each.multiplexed
+            and self.connections[each].in_use < each.capacity
+        ]
+
+    def shared(self, key: str) -> list[Connection]:
+        """Those of them that may be used."""
+        return [each for each in self.roomy(key) if self.connections[each].old_at > self.now]
+
     def queued(self, key: str | None = None) -> list[Request]:
         """Requests without an attempt: those sent again own theirs, others count on the rest."""
         if not self.waiting:
@@ -482,7 +649,8 @@ class PoolMachine(RuleBasedStateMachine):
         settled: set[str | None] = {each.waiter for each in self.attempts}
         for lane_key in KEYS if key is None else key:
             shared = sum(each.key == lane_key and each.waiter is None for each in self.attempts)
-            settled.update(each.name for each in self.line(lane_key)[:shared])
+            counting = shared * self.width[lane_key]
+            settled.update(each.name for each in self.line(lane_key)[:counting])
         return [
             each
             for name, each in self.waiting.items()
@@ -510,13 +678,36 @@ class PoolMachine(RuleBasedStateMachine):
         """How many would be opened to an origin if the total allowed."""
         if self.is_left_alone(key):
             return 0
-        return min(len(self.queued(key)), self.room_of(key))
+        queued = self.queued(key)
+        again = sum(each.again for each in queued)
+        needed = again + math.ceil((len(queued) - again) / self.width[key])
+        return min(needed, self.room_of(key))
 
     def line(self, key: str) -> list[Request]:
         """Requests that may have any connection to an origin."""
         return [each for each in self.waiting.values() if each.key == key and not each.again]
 
-    def latest_entitled(self, key: str) -> float:
+    def first_wanting(self) -> Request | None:
+        """Who is the first to get room."""
+        wanting = [each for key in KEYS if self.wanted(key) for each in self.queued(key)]
+        return min(wanting, key=lambda each: (not each.again, each.number), default=None)
+
+    def pressure(self, key: str) -> int:
+        """
+        How many connections are wanted that those of this origin are of no use for, more than will
+        have room.
+        """
+        again = sum(each.again for each in self.queued(key))
+        others = sum(self.wanted(other) for other in KEYS if other != key)
+        room = self.limits.max_connections - self.total + self.count(State.LEAVING)
+        return others + min(self.wanted(key), again) - room
+
+    def soon_drained(self, known: Known) -> int:
+        """How many make room as soon as their requests are answered; see the core's."""
+        is_soon = known.in_use and self.now < self.core._patient_until
+        return self.count(State.DRAINING) if is_soon else 0
+
+    def latest_entitled(self, key: str, spared: int = 0) -> float:
         """
         When a request of this origin must have come at the latest to be given a connection that is
         released, though others need room: little later than the first of them.
@@ -525,8 +716,7 @@ class PoolMachine(RuleBasedStateMachine):
         if len(again) > self.room_of(key) + self.count(State.LEAVING, key):
             return -math.inf
         others = [other for other in KEYS if other != key and self.wanted(other)]
-        room = self.limits.max_connections - self.total + self.count(State.LEAVING)
-        if sum(map(self.wanted, others)) + min(self.wanted(key), len(again)) <= room:
+        if self.pressure(key) <= spared:
             return math.inf
         competing = [each for other in others for each in self.queued(other)]
         if any(each.again for each in competing) or (again and self.wanted(key)):
@@ -550,12 +740,15 @@ class PoolMachine(RuleBasedStateMachine):
         for key in KEYS:
             assert self.room_of(key) >= 0
             assert len(self.idle_of(key)) <= self.limits.max_idle_per_origin
+        for connection, known in self.connections.items():
+            assert connection.in_use == known.in_use
 
     def nobody_waits_needlessly(self) -> None:
         """No request waits while it could have a connection, or have one opened."""
         room = self.limits.max_connections - self.total
         for key in KEYS:
             assert not (self.line(key) and self.idle_of(key)), "waits beside an idle connection"
+            assert not (self.line(key) and self.roomy(key)), "waits beside one that has room"
             if self.ticked:
                 assert not (room and self.wanted(key)), "waits though one may be opened"
             again = [each for each in self.queued(key) if each.again]
@@ -585,12 +778,15 @@ class PoolMachine(RuleBasedStateMachine):
         core = self.core
         assert core._total == self.total
         assert core._leaving == self.count(State.LEAVING)
+        assert core._draining == self.count(State.DRAINING)
         assert list(core._idle) == self.idle
         assert core._wanting == sum(self.lane(key).wanting for key in KEYS)
         listed = {(number, lane.key) for number, lane in core._listed}
         for key in KEYS:
             lane = self.lane(key)
             assert list(lane.idle) == self.idle_of(key)
+            assert set(lane.roomy) == set(self.roomy(key))
+            assert lane.width == self.width[key]
             if self.ticked:
                 assert lane.wanting == self.wanted(key)
             if lane.wanting:
@@ -604,7 +800,7 @@ class PoolMachine(RuleBasedStateMachine):
             active=self.count(State.ACTIVE, key),
             idle=self.count(State.IDLE, key),
             opening=sum(each.key == key for each in self.attempts),
-            leaving=self.count(State.LEAVING, key),
+            leaving=self.count(State.LEAVING, key) + self.count(State.DRAINING, key),
             waiting=sum(each.key == key for each in self.waiting.values()),
             queued=len(self.queued(key)),
             opened=past.opened,
