@@ -10,6 +10,7 @@ that are meant; none of them breaks a rule by itself.
 An upload is different: an origin that reads it in small pieces sends two WINDOW_UPDATEs for each
 (net/http of Go: for 4 KiB), and those of gRPC a PING per round trip, perhaps long after the content
 has left us.  What we send is therefore counted apart and without a limit, and pays for these two.
+And when we give a stream up, as much as its window may be on its way to us: that costs nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ CONTENT_WORTH = 64
 SIZE_WORTH = 256
 #: Bytes sent that pay for one WINDOW_UPDATE or PING.
 SENT_WORTH = 1024
+#: Bytes that a stream which we give up allows to come late, beyond its window: its fields.
+LATE_FIELDS = 16 * 1024
 
 
 class FloodError(DenialOfServiceError):
@@ -46,13 +49,14 @@ class FrameBudget:
     @param clock: tells seconds that never go back.
     """
 
-    __slots__ = ("_clock", "_left", "_sent", "_since")
+    __slots__ = ("_clock", "_late", "_left", "_sent", "_since")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since = clock()
         self._left = BURST
         self._sent = 0
+        self._late = 0
 
     def spend(self, size: int) -> None:
         """
@@ -75,6 +79,27 @@ class FrameBudget:
             self._sent -= SENT_WORTH
         else:
             self.spend(size)
+
+    def spend_late(self, size: int) -> None:
+        """
+        A frame has come on a stream that has ended.
+
+        @param size: bytes of its payload.
+        @raise FloodError: it was not under way when we gave a stream up, and there were too many.
+        """
+        cost = max(size, SIZE_WORTH)
+        if self._late >= cost:
+            self._late -= cost
+        else:
+            self.spend(size)
+
+    def given_up(self, window: int) -> None:
+        """
+        We have reset a stream.
+
+        @param window: bytes of content that may have been under way.
+        """
+        self._late += max(window, 0) + LATE_FIELDS
 
     def response(self) -> None:
         """A header section has come that was waited for."""

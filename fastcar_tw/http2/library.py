@@ -42,7 +42,7 @@ from h2.exceptions import (
     StreamClosedError,
 )
 from h2.settings import SettingCodes, Settings
-from h2.stream import H2Stream, StreamInputs
+from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from h2.utilities import HeaderValidationFlags
 from hpack import Encoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -241,7 +241,9 @@ class ClientEncoder(Encoder):
         # hpack forgets to tell a change if the same size is set once more before it has told it.
         if size != self.header_table.maxsize:
             self.header_table.maxsize = size
-            self.table_size_changes.append(size)
+            # The smallest, then the one that holds, and no more (RFC 7541 section 4.2).
+            smallest = min([size, *self.table_size_changes])
+            self.table_size_changes = sorted({smallest, size})
 
 
 class ClientStream(H2Stream):
@@ -321,25 +323,25 @@ class ClientConnection(H2Connection):
                 events += self._receive_frame(frame)
         except ProtocolError as error:
             code = ErrorCodes(error.error_code)
+            text = _text(error)
+            if not self._greeted:
+                # Its first bytes make no frame, as those of HTTP/1.1 do not (RFC 9113 section 3.4).
+                code, text = ErrorCodes.PROTOCOL_ERROR, "the origin does not begin with SETTINGS"
             self._terminate_connection(code)
-            events.append(ConnectionFailed(code, _text(error)))
+            events.append(ConnectionFailed(code, text))
         return events
 
     def _receive_frame(self, frame: Frame) -> list[Event]:
         # h2's makes a string of each frame for a log nobody reads, and looks up how a stream has
         # ended, to answer late frames one by one.
         if not self._greeted:
-            self._greet(frame)
+            if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
+                raise ProtocolError
+            self._greeted = True
         frames, events = self._frame_dispatch_table[frame.__class__](frame)
         if frames:
             self._prepare_for_sending(frames)
         return events  # type: ignore[no-any-return]
-
-    def _greet(self, frame: Frame) -> None:
-        """An origin begins with SETTINGS (RFC 9113 section 3.4)."""
-        if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
-            raise ProtocolError("the origin does not begin with SETTINGS")
-        self._greeted = True
 
     def _opened(self, stream_id: int) -> H2Stream | None:
         """
@@ -353,13 +355,15 @@ class ClientConnection(H2Connection):
         return stream
 
     def _forget(self, stream: H2Stream) -> None:
-        if stream.closed:
-            self.streams.pop(stream.stream_id, None)
+        if not stream.closed or self.streams.pop(stream.stream_id, None) is None:
+            return
+        if stream.closed_by is StreamClosedBy.SEND_RST_STREAM:
+            self._budget.given_up(stream.inbound_flow_control_window)
 
     def _fail(self, stream_id: int, error: ProtocolError) -> tuple[list[Frame], list[Event]]:
         """Ends a stream that h2 would end the connection for."""
         code = ErrorCodes(error.error_code)
-        self.streams.pop(stream_id, None)
+        self._budget.given_up(self.streams.pop(stream_id).inbound_flow_control_window)
         return [RstStreamFrame(stream_id, code)], [StreamFailed(stream_id, code, _text(error))]
 
     def _receive_headers_frame(self, frame: HeadersFrame) -> tuple[list[Frame], list[Event]]:
@@ -367,7 +371,7 @@ class ClientConnection(H2Connection):
         headers = self._decode(frame.data)
         stream = self._opened(frame.stream_id)
         if stream is None:
-            self._budget.spend(len(frame.data))
+            self._budget.spend_late(len(frame.data))
             return [], []
         self._budget.response()
         try:
@@ -392,12 +396,13 @@ class ClientConnection(H2Connection):
         self._inbound_flow_control_window_manager.window_consumed(length)
         stream = self._opened(frame.stream_id)
         ended = "END_STREAM" in frame.flags
-        if stream is None or not (frame.data or ended):
-            self._budget.spend(length)
-        else:
-            self._budget.content(len(frame.data))
         if stream is None:
+            self._budget.spend_late(length)
             return [], []
+        if frame.data or ended:
+            self._budget.content(len(frame.data))
+        else:
+            self._budget.spend(length)
         try:
             frames, events = stream.receive_data(frame.data, ended, length)
         except ProtocolError as error:
@@ -408,7 +413,7 @@ class ClientConnection(H2Connection):
     def _receive_rst_stream_frame(self, frame: RstStreamFrame) -> tuple[list[Frame], list[Event]]:
         stream = self._opened(frame.stream_id)
         if stream is None:
-            self._budget.spend(0)
+            self._budget.spend_late(0)
             return [], []
         result = stream.stream_reset(frame)
         self._forget(stream)
@@ -489,10 +494,21 @@ class ClientConnection(H2Connection):
             self._forget(stream)
 
     def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:
+        """
+        Gives a stream up; nothing happens if it has ended.
+
+        @param error_code: tells the origin why (RFC 9113 section 7).
+        """
         if stream_id in self.streams:
             super().reset_stream(stream_id, error_code)
 
     def increment_flow_control_window(self, increment: int, stream_id: int | None = None) -> None:
+        """
+        Allows the origin to send more; nothing happens if the stream has ended.
+
+        @param increment: bytes.
+        @param stream_id: None for the connection's window.
+        """
         if stream_id is None or stream_id in self.streams:
             super().increment_flow_control_window(increment, stream_id)
 

@@ -99,8 +99,9 @@ class SessionOwner(Protocol):
 
     def going_away(self) -> None:
         """
-        No more requests can begin: the origin says so, or the numbers of streams are used up.
-        Those that have begun go on.  Told once.
+        No more requests can begin: the origin says so, the numbers of streams are used up, or the
+        session has failed.  Otherwise those that have begun go on.  Told once, before the users
+        whom it concerns.
         """
 
     def user_raised(self) -> None:
@@ -115,7 +116,8 @@ class Session:
 
     @ivar capacity: requests it may serve at once; 0: no more begin.
     @ivar going_away: no more begin; see L{SessionOwner.going_away}.
-    @ivar broken: it has failed, and so have all streams: send what was transmitted, and close.
+    @ivar broken: it has failed, and so have all streams, or it was closed: what was transmitted is
+        to be sent, and the connection ended.
     """
 
     __slots__ = (
@@ -217,7 +219,7 @@ class Session:
         self._heard = self._clock()
         events = self._library.receive_data(data)
         if events and type(events[-1]) is ConnectionFailed:
-            # Nothing can be sent any more; what came before it is told nevertheless.
+            # What came before it is told nevertheless.
             self._break()
             self._transmit()
         self._busy = True
@@ -264,13 +266,14 @@ class Session:
 
     def close(self) -> None:
         """
-        Take leave (RFC 9113 section 6.8), of a session without streams.
+        Take leave (RFC 9113 section 6.8), when there are no streams; nothing can be done any more.
         """
         if not self.broken:
-            self.capacity = 0
-            self.going_away = True
+            self.going_away = True  # the owner knows
             self._library.close_connection()
-            self._settle()
+            self._transmit()
+            text = f"the connection to {self._name} was closed"
+            self._fail_all(GatewayError(502, "connection_terminated", text))
 
     def lost(self, error: GatewayError, sent: int) -> None:
         """
@@ -278,8 +281,8 @@ class Session:
 
         @param sent: as L{SessionOwner.sent} told last.
         """
-        if not self.broken:
-            self._fail_all(error, sent)
+        self.going_away = True  # the owner knows
+        self._fail_all(error, sent)
 
     # From streams.
 
@@ -317,8 +320,8 @@ class Session:
         library = self._library
         stream.id = (library.highest_outbound_stream_id or -1) + 2
         stream.sent_before = self._owner.sent()
-        self._streams[stream.id] = stream
         stream.send_head(library, fields)
+        self._streams[stream.id] = stream
         self._queue(stream)
         if stream.id >= LAST_STREAM_ID:
             self._go_away()
@@ -441,10 +444,13 @@ class Session:
     def _stream_reset(self, stream: Stream, event: StreamReset) -> None:
         code = event.error_code or 0
         unprocessed = code in UNPROCESSED and not stream.answered
+        # It did so on purpose: that is an answer, and no accident of an idle connection.
+        stream.answered = not unprocessed
         error = reset_error(self._name, code, stream.responded)
         self._drop(stream, None, error, unprocessed=unprocessed)
 
     def _stream_failed(self, stream: Stream, event: StreamFailed) -> None:
+        stream.answered = True
         error = as_response_error(self._name, MessageError(event.text))
         self._drop(stream, None, error)
 
@@ -485,7 +491,9 @@ class Session:
         error = going_away_error(self._name, event.error_code or 0)
         for stream in [*self._streams.values(), *self._held]:
             if stream.id > last or not stream.id:
-                self._drop(stream, ErrorCodes.CANCEL, error, unprocessed=True)
+                # It has been forgotten over there: there is nothing to reset.
+                self._library.streams.pop(stream.id, None)
+                self._drop(stream, None, error, unprocessed=True)
 
     def _connection_failed(self, event: ConnectionFailed) -> None:
         self._fail_all(protocol_error(self._name, event.error_code, event.text))
@@ -540,8 +548,12 @@ class Session:
                 self._fail(stream, error, not stream.id or stream.sent_before == sent)
 
     def _break(self) -> None:
+        """
+        Nothing can be sent any more; the owner knows before users do, who may want to begin again.
+        """
         self.broken = True
         self.capacity = 0
+        self._go_away()
 
     def _fail(self, stream: Stream, error: GatewayError, unprocessed: bool) -> None:
         try:

@@ -4,7 +4,8 @@ One request and its response on a multiplexed connection: what an exchange holds
 Theory of operation.  A stream judges the response as a message and tells its user; frames, order
 and the connection are the session's.  Content that the origin's windows do not let through waits
 here, and the user is told when that is much.  A stream ends once, by its response, a reset, or with
-its session; from then on every call to it does nothing, and its user is told nothing more.
+its session; from then on every call to it does nothing, and its user is told at most that this was
+all.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ class Stream:
     @ivar id: the stream's number; 0 while nothing of it has been sent.
     @ivar user: who is told.
     @ivar window: for what the origin sends.
+    @ivar answered: the origin has sent something in response, whatever it is.
+    @ivar responded: the final response has begun.
     @ivar sent_before: bytes the kernel had taken of the connection's output when the request was
         handed over.
     @ivar finished: the request has been sent to its end.
@@ -89,13 +92,14 @@ class Stream:
         "_full",
         "_interim",
         "_remaining",
-        "_responded",
         "_sent",
         "_session",
         "_trailers",
+        "answered",
         "finished",
         "id",
         "queued",
+        "responded",
         "sent_before",
         "told",
         "user",
@@ -107,6 +111,8 @@ class Stream:
         self.user = user
         self.window = window
         self.sent_before = -1
+        self.answered = False
+        self.responded = False
         self.finished = False
         self.queued = False
         self.told = False
@@ -116,13 +122,12 @@ class Stream:
         self._full = False
         self._sent = 0
         self._interim = 0
-        self._responded = False
         # Bytes of content still to come; negative: there is no head yet.
         self._remaining: float = -1
         self._trailers = b""
 
     def __repr__(self) -> str:
-        state = "ended" if self._session is None else "responded" if self._responded else "open"
+        state = "ended" if self._session is None else "responded" if self.responded else "open"
         return f"<Stream {self.id} {state} waiting={len(self._content)}>"
 
     # From the exchange.
@@ -181,20 +186,6 @@ class Stream:
         Nothing happens to it any more.
         """
         return self._session is None
-
-    @property
-    def answered(self) -> bool:
-        """
-        Some of a response was received.
-        """
-        return self._responded or self._interim > 0
-
-    @property
-    def responded(self) -> bool:
-        """
-        The final response has begun.
-        """
-        return self._responded
 
     @property
     def has_content(self) -> bool:
@@ -275,6 +266,7 @@ class Stream:
         """
         self._session = None
         self._content.clear()
+        self._full = False
 
     # From the session: the response.
 
@@ -282,6 +274,7 @@ class Stream:
         """
         @raise MessageError: it is malformed, or there are too many.
         """
+        self.answered = True
         self._interim += 1
         if self._interim > MAX_INTERIM:
             raise MessageError("too many interim responses")
@@ -294,8 +287,9 @@ class Stream:
         @raise MessageError: it is malformed.
         @raise GatewayError: the user does not pass it on.
         """
+        self.answered = True
         head = response_head(fields)
-        self._responded = True
+        self.responded = True
         length = head.content_length
         # Whatever they say about it, these have none (RFC 9113 section 8.1.1).
         if self.user.head_only or head.status in (204, 304):

@@ -135,6 +135,12 @@ class KeptConnection(PooledConnection):
         self._exchange = None
         self._end(Retired.BROKEN, abort=True)
 
+    def found_stale(self) -> None:
+        """
+        It was given to an exchange, for which it turned out to be of no use.
+        """
+        self.abort()
+
     def spoiled(self) -> None:
         """
         The exchange that was to begin has failed, nobody knows where.

@@ -49,7 +49,7 @@ class MultiplexedConnection(OriginConnection):
     An HTTP/2 connection to one origin.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("_heard", "_session")
 
     protocol = "HTTP/2"
     multiplexed = True
@@ -62,10 +62,15 @@ class MultiplexedConnection(OriginConnection):
         owner: MultiplexingOwner,
         address: str | None,
         clock: Callable[[], float],
+        probable_capacity: int,
     ) -> None:
+        """
+        @param probable_capacity: how many exchanges it serves at once until the origin is heard.
+        """
         super().__init__(origin, owner, address)
         self._session = Session(self, clock, str(origin))
-        self.capacity = self._session.capacity
+        self.capacity = min(self._session.capacity, probable_capacity)
+        self._heard = False
 
     # From the exchange.
 
@@ -86,6 +91,12 @@ class MultiplexedConnection(OriginConnection):
         """
         wire = self._wire
         return wire is None or input_ended(wire) or hung_up(wire, half=True)
+
+    def found_stale(self) -> None:
+        """
+        See L{KeptConnection.found_stale}: what has come for others may still be unread.
+        """
+        self._owner.release(self)
 
     def spoiled(self) -> None:
         """
@@ -155,7 +166,13 @@ class MultiplexedConnection(OriginConnection):
         self._session.begin()
 
     def dataReceived(self, data: bytes) -> None:
-        self._session.receive(data)
+        session = self._session
+        session.receive(data)
+        if not self._heard:
+            # SETTINGS come first, and need not say how many (RFC 9113 section 3.4).
+            self._heard = True
+            if self.capacity != session.capacity:
+                self.capacity_changed()
         self._end_if_broken()
 
     def readConnectionLost(self) -> None:

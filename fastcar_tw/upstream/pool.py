@@ -25,6 +25,9 @@ from fastcar_tw.upstream.exchange import OriginConnection
 from fastcar_tw.upstream.multiplexed import MultiplexedConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
 
+#: Origins whose capacity is remembered.
+MAX_KNOWN_CAPACITIES = 4096
+
 
 class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
     """
@@ -55,6 +58,8 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self._multiplexed: set[MultiplexedConnection] = set()
+        # What origins have said last, until a new connection to them has heard it.
+        self._capacities: dict[Origin, int] = {}
 
     def new_connection(self, key: Origin, address: IAddress | None) -> Any:
         """
@@ -79,7 +84,18 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         """
         It can serve another number of exchanges at once.
         """
+        if connection.capacity:
+            if len(self._capacities) >= MAX_KNOWN_CAPACITIES:
+                self._capacities.clear()
+            self._capacities[connection.origin] = connection.capacity
         self._carry_out(self._core.capacity_changed(connection, self._now()))
+
+    def probable_capacity(self, origin: Origin) -> int:
+        """
+        How many exchanges at once a new multiplexed connection may serve before it has heard from
+        its origin: more might be refused, again and again.
+        """
+        return self._capacities.get(origin, ASSUMED_CAPACITY)
 
     def drain(self, connection: MultiplexedConnection) -> None:
         """
@@ -147,7 +163,8 @@ class _Negotiation:
         pool, origin, address = self._pool, self._origin, self._address
         connection: OriginConnection
         if transport.alpn == "h2":
-            connection = MultiplexedConnection(origin, pool, address, pool._now)
+            capacity = pool.probable_capacity(origin)
+            connection = MultiplexedConnection(origin, pool, address, pool._now, capacity)
         else:
             connection = UpstreamConnection(origin, pool, address)
         connection.makeConnection(transport)

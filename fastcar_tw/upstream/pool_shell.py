@@ -185,7 +185,7 @@ class PoolShell(Generic[K, KC]):
                 waiter.connected(connection)
                 return
             core.found_dead(connection)
-            connection.abort()
+            connection.found_stale()
             connection = core.take(key, now)
         self._carry_out(core.acquire(key, waiter, now))
 
@@ -343,7 +343,7 @@ class PoolShell(Generic[K, KC]):
             assert connection.lane is not None
             key = connection.lane.key
             self._core.found_dead(connection)
-            connection.abort()
+            connection.found_stale()
             self._carry_out(self._core.acquire(key, waiter, self._now(), again=True))
             return
         try:

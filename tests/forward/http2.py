@@ -17,7 +17,7 @@ from .support import Answer, ProxyTestCase, answer, request
 __all__ = ["OK", "HTTP2TestCase", "Origin2", "answers", "dechunked", "fields"]
 
 #: Seconds that pass between two moments at which the origins do something.
-STEP = 0.25
+STEP = 1.0
 
 
 class Origin2(ScriptedOrigin):
@@ -29,6 +29,9 @@ class Origin2(ScriptedOrigin):
 
     def __init__(self, peer: Peer, settings: dict[int, int] | None = None) -> None:
         super().__init__(settings)
+        # What it has said counts from when that was read, which h2 takes for granted.
+        self.h2.local_settings.max_concurrent_streams = 2**31 - 1
+        self.h2.local_settings.acknowledge()
         self.peer = peer
         self._answered: set[int] = set()
 
@@ -124,8 +127,9 @@ class Origin2(ScriptedOrigin):
 
     def go_away(self, last: int, code: int = ErrorCodes.NO_ERROR) -> None:
         """
-        Announce the connection's end.
+        Announce the connection's end; requests above the last stream are forgotten.
         """
+        self._answered.update(stream for stream in self.requests if stream > last)
         self.write(GoAwayFrame(0, last_stream_id=last, error_code=code))
         self.run()
 
@@ -150,7 +154,7 @@ class Origin2(ScriptedOrigin):
             if came:
                 self.receive(came)
             sent = self.data_to_send()
-            if sent:
+            if sent and not self.peer.closed:
                 self.peer.send(sent)
             if not came and not sent:
                 return moved
@@ -200,8 +204,9 @@ class HTTP2TestCase(ProxyTestCase):
         """Let everything happen that can at the present time."""
         moved = True
         while moved:
+            self.proxy.reactor.settle()
             self._adopt()
-            moved = any([origin.run() for origin in self.origins if not origin.peer.closed])
+            moved = any([origin.run() for origin in self.origins])
 
     def _adopt(self) -> None:
         known = {id(each.peer) for each in self.origins}
@@ -219,7 +224,7 @@ class HTTP2TestCase(ProxyTestCase):
         clients = []
         for each in asked:
             client = self.secure()
-            client.send(each)
+            client.unsent = each
             clients.append(client)
         self.run_origins()
         return clients

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-from fastcar_tw.http2.session import ASSUMED_CAPACITY, MAX_CAPACITY
+from h2.errors import ErrorCodes
+
+from fastcar_tw.http2 import session
+from fastcar_tw.http2.session import ASSUMED_CAPACITY
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import Peer
 
@@ -47,11 +50,30 @@ class CapacityTests(HTTP2TestCase):
         self.served(clients)
 
     def test_cold_with_less_capacity(self) -> None:
-        """If it turns out to carry fewer, others are opened, and everybody is served."""
+        """If it turns out to carry fewer, those that it has refused are sent again, on as few
+        others as they need."""
         self.settings = {3: 10}
         clients = self.get(35)
+        self.assertEqual(self.carried(), [35])
+        self.refuse_surplus(10)
+        self.assertEqual(self.carried(), [35, 10, 10, 5])
         self.served(clients)
-        self.assertEqual(sum(self.carried()), 35)
+
+    def test_cold_with_less_capacity_and_no_other(self) -> None:
+        """Where no other may be opened, they wait for it."""
+        self.start(max_connections_per_origin=1)
+        self.settings = {3: 10}
+        clients = self.get(35)
+        self.refuse_surplus(10)
+        self.assertEqual(len(self.h2.open), 10)
+        self.served(clients)
+        self.assertEqual(self.carried(), [60])
+
+    def refuse_surplus(self, count: int) -> None:
+        """Have the origin refuse all but so many, as it does at its limit."""
+        for stream in self.h2.open[count:]:
+            self.origins[0].reset(stream, ErrorCodes.REFUSED_STREAM)
+        self.run_origins()
 
     def test_http1_after_all(self) -> None:
         """If the origin chooses HTTP/1.1, there are as many connections as requests."""
@@ -81,12 +103,12 @@ class CapacityTests(HTTP2TestCase):
 
     def test_at_most(self) -> None:
         """However many it says, there is a limit of ours."""
-        self.settings = {3: 2**31 - 1}
-        self.start(max_connections_per_origin=1, max_queue=10_000)
+        self.patch(session, "MAX_CAPACITY", 7)
+        self.start(max_connections_per_origin=1)
         self.settings = {3: 2**31 - 1}
         self.warm_up()
-        clients = self.get(MAX_CAPACITY + 20)
-        self.assertEqual(len(self.h2.open), MAX_CAPACITY)
+        clients = self.get(9)
+        self.assertEqual(len(self.h2.open), 7)
         self.served(clients)
 
     def test_lowered(self) -> None:
@@ -288,7 +310,7 @@ class LifeTests(HTTP2TestCase):
 
     def test_max_age_without_another(self) -> None:
         """One that is always in use is replaced as well, where only one may be open."""
-        self.start(max_age=60.0, max_connections_per_origin=1)
+        self.start(max_age=60.0, max_connections_per_origin=1, response_timeout=1000.0)
         old = self.warm_up()
         long = self.ask(request(b"/long"))
         self.elapse(61)

@@ -263,7 +263,8 @@ class Link:
         self.out: list[bytes] = []
         self.taken = 0
         self.stuck = False
-        self.on_transmit: Callable[[], None] | None = None
+        self.on_transmit: Callable[[], object] | None = None
+        self.on_stream_ended: Callable[[], object] | None = None
         self.origin = ScriptedOrigin(settings)
         self.session = Session(self, lambda: self.now, "https://origin.test")
         self.session.begin()
@@ -282,6 +283,8 @@ class Link:
 
     def stream_ended(self) -> None:
         self.calls.append("stream_ended")
+        if self.on_stream_ended is not None:
+            self.on_stream_ended()
 
     def capacity_changed(self) -> None:
         self.calls.append("capacity_changed")

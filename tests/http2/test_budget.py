@@ -86,3 +86,11 @@ class FrameBudgetTests(SynchronousTestCase):
         self.budget.sent(1 << 30)
         self.spend_all()
         self.assertRaises(FloodError, self.budget.spend, 0)
+
+    def test_given_up(self) -> None:
+        """What may be under way when a stream is given up costs nothing, and no more than that."""
+        self.budget.given_up(16 * 1024)
+        self.spend_all()
+        for _ in range(32):
+            self.budget.spend_late(1024)
+        self.assertRaises(FloodError, self.budget.spend_late, 0)

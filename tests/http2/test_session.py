@@ -408,6 +408,7 @@ class GoingAwayTests(SynchronousTestCase):
             self.link.origin.respond(stream_id, b"c")
         self.link.run()
         self.assertTrue(first.ended and second.ended)
+        self.assertEqual(self.link.origin.resets(), [])
         self.assertFalse(self.link.session.broken)
 
     def test_told(self) -> None:
@@ -480,6 +481,26 @@ class GoingAwayTests(SynchronousTestCase):
         self.assertEqual(self.link.session.capacity, 0)
         self.link.to_origin()
         self.assertEqual(self.link.origin.goaway(), 0)
+
+    def test_close_from_within(self) -> None:
+        """
+        An owner may take leave as soon as it is told that the last stream has ended.
+        """
+        self._goaway(2**31 - 1)
+        session = self.link.session
+
+        def leave() -> None:
+            if not session.streams:
+                session.close()
+
+        self.link.on_stream_ended = leave
+        for stream_id in (1, 3, 5):
+            self.link.origin.respond(stream_id, b"x" * 100_000)
+        self.link.to_session()
+        self.assertTrue(all(user.ended for user in self.users))
+        self.link.to_origin()
+        self.assertEqual(self.link.origin.goaway(), 0)
+        session.lost(GatewayError(502, "connection_terminated", "gone"), self.link.sent())
 
 
 class IdleTests(SynchronousTestCase):

@@ -62,9 +62,8 @@ class ResetTests(SynchronousTestCase):
             assert error is not None
             self.assertIn(code.name, error.text)
             self.assertEqual(error.status, 502)
-            self.assertFalse(user.answered)
-            not_acted_on = (ErrorCodes.REFUSED_STREAM, ErrorCodes.HTTP_1_1_REQUIRED)
-            self.assertEqual(user.unprocessed, code in not_acted_on)
+            not_acted_on = code in (ErrorCodes.REFUSED_STREAM, ErrorCodes.HTTP_1_1_REQUIRED)
+            self.assertEqual((user.unprocessed, user.answered), (not_acted_on, not not_acted_on))
             over_http1 = code == ErrorCodes.HTTP_1_1_REQUIRED
             self.assertEqual(isinstance(error, HTTP1RequiredError), over_http1)
             if not over_http1:
@@ -257,6 +256,7 @@ class MalformedTests(SynchronousTestCase):
         assert error is not None, user.calls
         self.assertEqual((error.status, error.proxy_status), (502, "http_protocol_error"))
         self.assertIn(words, error.text)
+        self.assertTrue(user.answered)
         self.assertFalse(user.ended or user.unprocessed)
         self.assertFalse(link.session.broken)
         codes = [code for stream_id, code in link.origin.resets() if stream_id == 1]
@@ -301,8 +301,7 @@ class MalformedTests(SynchronousTestCase):
         Less content than the head says is no response, though all of it was passed on.
         """
         head: Fields = [*OK, (b"content-length", b"5")]
-        user = self._malformed(lambda link: link.origin.respond(1, b"four", head), "less content")
-        self.assertTrue(user.answered)
+        self._malformed(lambda link: link.origin.respond(1, b"four", head), "less content")
 
     def test_too_much(self) -> None:
         """
@@ -543,6 +542,23 @@ class BrokenTests(SynchronousTestCase):
         link.run()
         self.assertEqual((first.content, first.ended, first.error), (b"whole", True, None))
         self.assertIsNotNone(second.error)
+
+    def test_owner_first(self) -> None:
+        """
+        The owner knows that no request can begin before any user is told that its own has failed,
+        or that it has ended.
+        """
+        link = linked()
+        users = [link.request()[0] for _ in range(2)]
+        link.run()
+        told: list[list[str]] = []
+        for user in users:
+            user.on["end"] = user.on["failed"] = lambda: told.append(link.calls[:1])
+        link.origin.respond(1, b"whole")
+        link.origin.write(DataFrame(99, b"x"))
+        link.run()
+        self.assertEqual(told, [["going_away"]] * 2)
+        self.assertEqual(link.calls, ["going_away", "stream_ended"])
 
     def test_calls_before(self) -> None:
         """

@@ -9,7 +9,7 @@ from h2.settings import SettingCodes
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http2.stream import DRAINED, FULL
-from fastcar_tw.http2.windows import INITIAL_WINDOW
+from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW
 from tests.http2.origin import OK, POST, User, linked
 
 WINDOW = int(SettingCodes.INITIAL_WINDOW_SIZE)
@@ -137,6 +137,20 @@ class SendingTests(SynchronousTestCase):
         self.assertTrue(stream.full)
         self.assertEqual(user.calls, [("full", None)])
 
+    def test_aborted_while_full(self) -> None:
+        """
+        A user that has given up is not told that there is room.
+        """
+        user, stream = self.link.request(fields=POST, content=b"x" * 2 * FULL, ended=False)
+        self.link.session.pause_sending()
+        self.link.run()
+        self.origin.h2.increment_flow_control_window(1000, 1)
+        self.link.run()
+        stream.abort()
+        self.link.session.resume_sending()
+        self.assertEqual(user.calls, [("full", None)])
+        self.assertEqual(self._got(), 1000)
+
     def test_refilled(self) -> None:
         """
         A user may send more from within being told that there is room.
@@ -246,9 +260,17 @@ class ReadingTests(SynchronousTestCase):
         stream.resume_reading()
         self.assertGreaterEqual(self._window_of(1), INITIAL_WINDOW)
 
+    def _fill(self, stream_id: int) -> None:
+        """
+        Send as much content as the windows allow.
+        """
+        window = self.origin.h2.local_flow_control_window(stream_id)
+        for at in range(0, window, 65536):
+            self.origin.h2.send_data(stream_id, bytes(min(65536, window - at)))
+
     def test_stalled_beside(self) -> None:
         """
-        Hundreds of megabytes come for others while one stream is not read.
+        More than the connection's window comes for others while one stream is not read.
         """
         _, stalled = self.link.request()
         other, _ = self.link.request()
@@ -257,13 +279,28 @@ class ReadingTests(SynchronousTestCase):
         self.origin.respond(1, b"x" * INITIAL_WINDOW, ended=False)
         self.origin.respond(3, b"", ended=False)
         self.link.run()
-        for _ in range(40):
-            window = self.origin.h2.local_flow_control_window(3)
-            for at in range(0, window, 65536):
-                self.origin.h2.send_data(3, bytes(min(65536, window - at)))
+        for _ in range(12):
+            self._fill(3)
             self.link.run()
-        self.assertGreater(sum(map(len, other.parts)), 100_000_000)
+        self.assertGreater(sum(map(len, other.parts)), CONNECTION_WINDOW)
         self.assertEqual(self.origin.h2.local_flow_control_window(1), 0)
+
+    def test_far_away(self) -> None:
+        """
+        100 MB come in 32 round trips, though the reader pauses for a tenth of each.
+        """
+        user, stream = self.link.request()
+        self.link.run()
+        self.origin.respond(1, b"", ended=False)
+        for _ in range(32):
+            stream.pause_reading()
+            self._fill(1)
+            self.link.to_session()
+            self.link.now += 0.002
+            stream.resume_reading()
+            self.link.now += 0.018
+            self.link.to_origin()
+        self.assertGreater(sum(map(len, user.parts)), 100_000_000)
 
     def test_short_response(self) -> None:
         """

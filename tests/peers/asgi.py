@@ -78,7 +78,7 @@ class Application:
             return
         kind, _, argument = seen.path[1:].partition("/")
         answer = Answer(send, receive)
-        with contextlib.suppress(_Gone):
+        with contextlib.suppress(_GoneError):
             await getattr(self, f"_{kind}")(seen, argument, scope, answer)
 
     async def _hello(self, seen: Seen, argument: str, scope: Scope, answer: Answer) -> None:
@@ -174,7 +174,7 @@ class Application:
             await answer.whole(b"who?", [(b"www-authenticate", offer)], 401)
 
 
-class _Gone(Exception):
+class _GoneError(Exception):
     """Who asked has gone."""
 
 
@@ -191,7 +191,7 @@ class Answer:
         while True:
             event = await self._receive()
             if event["type"] == "http.disconnect":
-                raise _Gone
+                raise _GoneError
             pieces.append(event["body"])
             if not event["more_body"]:
                 return b"".join(pieces)

@@ -71,8 +71,8 @@ http {{
             proxy_buffering off;
             proxy_request_buffering off;
         }}
+        {more}
     }}
-    {more}
 }}
 """
 
@@ -111,11 +111,13 @@ class Hypercorn:
         # It would drop the requests that are under way when there were so many.
         config.keep_alive_max_requests = 1_000_000
         config.errorlog = None
+        config.graceful_timeout = 0.2
         if pair is not None:
             config.certfile, config.keyfile = pair
         for name, value in settings.items():
             setattr(config, name, value)
-        self._serve = functools.partial(serve, self.application, config)
+        application: Any = self.application  # in hypercorn's terms it is more than that
+        self._serve = functools.partial(serve, application, config)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
@@ -123,6 +125,8 @@ class Hypercorn:
 
     async def _run(self) -> None:
         self.application.loop = asyncio.get_running_loop()
+        # Those that are still open at the end are cancelled, of which hypercorn makes an error.
+        self.application.loop.set_exception_handler(lambda loop, context: None)
         self._end = asyncio.Event()
         self._ready.set()
         await self._serve(shutdown_trigger=self._end.wait)
@@ -150,7 +154,7 @@ class HTTP2Nginx:
     def __init__(self, folder: str, pair: KeyPair, backend: str, more: str = "") -> None:
         """Start it, with what it writes in `folder`.
 
-        `backend`: the URL of the plain server; `more`: directives of its http block.
+        `backend`: the URL of the plain server; `more`: directives of its server block.
         """
         self.folder = folder
         os.mkdir(os.path.join(folder, "files"))

@@ -51,7 +51,7 @@ class HypercornTests(HTTP2TestCase):
             self.assertIn((length, answer.body), (([str(len(self.content))], b""), ([], b"")))
         sent = (
             self.fetch(peer, self.echo, "--data", "a=1&b=2", tls=tls),
-            self.fetch(peer, self.echo, "-T", "-", data=b"a=1&b=2", tls=tls),
+            self.fetch(peer, self.echo, "-T", "-", "-H", "Expect:", data=b"a=1&b=2", tls=tls),
             self.php(peer, self.echo, tls=tls, POSTFIELDS="a=1&b=2"),
             self.php(peer, self.echo, tls=tls, POSTFIELDS="a=1&b=2", CUSTOMREQUEST="PUT"),
         )
@@ -165,7 +165,9 @@ class FieldTests(HTTP2TestCase):
         cookie = "a=1; b=2; long=" + "x" * 100 + "; c=3"
         values = [value for name, value in self.fields("-b", cookie) if name == "cookie"]
         self.assertEqual("; ".join(values), cookie)
-        self.assertEqual(self.fetch(origins().nginx, "/cookies", "-b", cookie).body.decode(), cookie)
+        self.assertEqual(
+            self.fetch(origins().nginx, "/cookies", "-b", cookie).body.decode(), cookie
+        )
         answer = self.php(origins().nginx, "/cookies", COOKIE=cookie)
         self.assertEqual(answer.body.decode(), cookie)
 
@@ -181,7 +183,8 @@ class FieldTests(HTTP2TestCase):
 
     def test_unknown_length(self) -> None:
         """A body of unknown length has none in HTTP/2 either."""
-        answer = self.fetch(origins().nginx, "/facts", "-T", "-", data=b"x" * 100_000)
+        arguments = ("-T", "-", "-H", "Expect:")
+        answer = self.fetch(origins().nginx, "/facts", *arguments, data=b"x" * 100_000)
         self.assertIn(b'"length": 100000', answer.body)
         self.assertEqual(answer.values("X-Protocol"), ["HTTP/2.0"])
 

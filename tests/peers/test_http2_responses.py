@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
 
 from tests.peers.http2 import TEXT, HTTP2TestCase, connection_of, https, origins
-from tests.peers.processes import LIMIT
+from tests.peers.openings import run_curl
 from tests.peers.sockets import Peer
 
 
@@ -99,16 +98,12 @@ class ContentTests(HTTP2TestCase):
         """What the origin has compressed arrives byte for byte."""
         nginx = origins().nginx
         gzipped = ("-H", "Accept-Encoding: gzip")
-        direct = subprocess.run(
-            ["curl", "-q", "-s", "--http2", "--cacert", self.shared.authority.file, *gzipped]
-            + [https(nginx, "/text")],
-            capture_output=True,
-            timeout=LIMIT,
-            check=True,
-        ).stdout
+        trust = ("--cacert", self.shared.authority.file)
+        direct = run_curl(https(nginx, "/text"), "--http2", *trust, *gzipped)
         answer = self.fetch(nginx, "/text", *gzipped)
         self.assertEqual(answer.values("Content-Encoding"), ["gzip"])
-        self.assertEqual((answer.body, gzip.decompress(answer.body)), (direct, TEXT))
+        self.assertEqual(answer.body, direct.body)
+        self.assertEqual(gzip.decompress(answer.body), TEXT)
         answer = self.php(nginx, "/text", ENCODING="")
         self.assertEqual((answer.values("Content-Encoding"), answer.body), (["gzip"], TEXT))
 

@@ -82,10 +82,10 @@ class Driver:
     #: Makes the core.
     core_type: Callable[..., Core] = PoolCore
 
-    def __init__(self, *, expected: int = 1, **changed: float) -> None:
+    def __init__(self, *, expected: float = 1, **changed: float) -> None:
         """@param expected: how many requests at once a connection is expected to serve."""
         self.now = 1000.0
-        self.core: Core = self.core_type(limits(**changed), lambda: 0.5, lambda key: expected)
+        self.core: Core = self.core_type(limits(**changed), lambda: 0.5, lambda key: int(expected))
         self.assigned: dict[str, Connection] = {}
         self.opening: list[PoolAttempt] = []
         self.closing: list[Connection] = []

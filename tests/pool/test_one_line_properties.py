@@ -17,7 +17,7 @@ from fastcar_tw.pool.core import Assign, PoolLimits, Refuse
 from fastcar_tw.pool.one_line import OneLineCore
 from fastcar_tw.pool.stats import Counts, Retired
 
-from .driver import Connection, Core
+from .driver import Connection
 from .test_properties import FULL, KEYS, LIMITS, USUAL, Past, PoolMachine, Request, State
 
 ONE_LINE = LIMITS.map(

@@ -355,6 +355,8 @@ class PoolMachine(RuleBasedStateMachine):
         if act == "end":
             self.closed(connection)
         elif act == "condemn":
+            if connection.multiplexed and state is State.ACTIVE:
+                self.leaves(connection, Retired.ADDRESS)
             self.perform(self.core.condemn(connection, Retired.ADDRESS))
         elif isinstance(act, Retired):
             if state is not State.DRAINING:
