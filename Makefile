@@ -5,7 +5,8 @@
 #   make run-relay  RELAY_SOCKET=/tmp/fastcar-redis.sock   serve examples/relay with redis-server
 #   make test  TESTS=tests.test_config ARGS="-j2"          run the tests
 #   make compare URL=https://example.com/ ARGS="--requests 50"   what PHP gains; or ARGS="--rtt 20"
-#   make soak | bench ARGS="--quick" | bench-fastcgi | bench-relay | memory | lint | clean
+#   make soak | bench ARGS="--quick" | bench-fastcgi | bench-relay | bench-http2
+#   make memory | lint | clean
 
 PYTHON ?= python3
 SOCKET ?= /tmp/fastcar.sock
@@ -22,7 +23,8 @@ METADATA := setup.cfg pyproject.toml
 TYPED := fastcar_tw $(wildcard tests bench) twisted/plugins/fastcar_plugin.py
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run run-fastcgi run-relay test soak lint compare bench bench-fastcgi bench-relay memory clean
+.PHONY: help run run-fastcgi run-relay test soak lint compare bench bench-fastcgi bench-relay \
+	bench-http2 memory clean
 .DELETE_ON_ERROR:
 
 help:
@@ -71,6 +73,9 @@ bench-fastcgi: $(VENV)/.run
 
 bench-relay: $(VENV)/.run
 	$(BIN)/python -m bench.relay $(ARGS)
+
+bench-http2: $(VENV)/.run
+	$(BIN)/python -m bench.http2 $(ARGS)
 
 memory: $(VENV)/.bench
 	$(BIN)/python -m bench.memory $(ARGS)

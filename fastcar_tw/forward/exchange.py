@@ -274,9 +274,9 @@ class Exchange(DownstreamExchange):
         self._sends += 1
         self._reused = not connection.fresh
         self._waiting = False
-        self._handle = connection.start(self, content, self.request_complete)
+        handle = self._handle = connection.start(self, content, self.request_complete)
         self._set_deadline()
-        if not self.request_complete:
+        if not self.request_complete and not handle.full:
             self._downstream.resume_reading()
 
     def connect_failed(self, error: GatewayError) -> None:
@@ -284,7 +284,9 @@ class Exchange(DownstreamExchange):
         There will be no connection.
         """
         if not self._ended:
-            self._end()
+            handle = self._end()
+            if handle is not None:
+                handle.abort()
             self._fail(error)
 
     # From the origin.
@@ -402,6 +404,9 @@ class Exchange(DownstreamExchange):
         @param answered: some byte of a response was received.
         @param unprocessed: the origin has provably not acted on the request.
         """
+        if isinstance(error, HTTP1RequiredError):
+            self._forwarder.http1_only(self.origin)
+            self._next_hop = self.origin.over_http1
         replay = self._replay
         if answered or replay is None or not self._may_send_again(unprocessed):
             self._end()
@@ -409,9 +414,6 @@ class Exchange(DownstreamExchange):
             return
         self._handle = None
         self._content.insert(0, replay)
-        if isinstance(error, HTTP1RequiredError):
-            self._forwarder.http1_only(self.origin)
-            self._next_hop = self.origin.over_http1
         self._waiting = True
         self._downstream.deadline = NEVER
         if not self.request_complete:

@@ -77,12 +77,15 @@ class FieldEncoder(Encoder):
         # hpack forgets to tell a change if the same size is set once more before it has told it.
         if size != self.header_table.maxsize:
             self.header_table.maxsize = size
-            self.table_size_changes.append(size)
+            # The smallest, then the one that holds, and no more (RFC 7541 section 4.2).
+            smallest = min([size, *self.table_size_changes])
+            self.table_size_changes = sorted({smallest, size})
             self._known.clear()
 
-    def encode(self, headers: Iterable[Any], huffman: bool = True) -> bytes:
+    def encode(self, headers: Iterable[Any], huffman: bool = False) -> bytes:
         """
         @param headers: pairs of bytes; what must never be indexed is a L{NeverIndexedHeaderTuple}.
+        @param huffman: make literals shorter, which takes more time than that is worth.
         """
         known = self._known
         block = [super().encode((), huffman)] if self.header_table.resized else []

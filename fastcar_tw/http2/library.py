@@ -3,8 +3,8 @@ The library h2 as a client of origins that may be hostile or broken needs it.
 
 This is the one module that touches what h2 does not promise to keep.  h2 ends a connection for what
 RFC 9113 calls an error of one stream, which would let one response break a hundred others, and it
-guards servers rather than clients.  So frames are taken apart here (L{FrameReader}), errors are
-sorted here (L{ClientConnection}), and h2 keeps what it is good at: HPACK, the states of streams,
+guards servers rather than clients.  So frames are taken apart in L{fastcar_tw.http2.frames}, errors
+are sorted here (L{ClientConnection}), and h2 keeps what it is good at: the states of streams,
 windows, settings, and the frames that go out.
 
 How it is used differs from C{H2Connection} in this only:
@@ -25,19 +25,17 @@ How it is used differs from C{H2Connection} in this only:
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
 from h2.errors import ErrorCodes, _error_code_from_int
-from h2.events import ConnectionTerminated, Event
+from h2.events import ConnectionTerminated, Event, InformationalResponseReceived
 from h2.exceptions import (
     DenialOfServiceError,
     FlowControlError,
-    FrameDataMissingError,
-    FrameTooLargeError,
     ProtocolError,
     StreamClosedError,
 )
@@ -46,7 +44,6 @@ from h2.stream import H2Stream, StreamClosedBy, StreamInputs
 from h2.utilities import HeaderValidationFlags
 from hpack import Encoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
-from hyperframe.exceptions import InvalidDataError, InvalidFrameError, InvalidPaddingError
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
@@ -61,39 +58,21 @@ from hyperframe.frame import (
 )
 
 from fastcar_tw.http2.budget import FrameBudget
+from fastcar_tw.http2.compression import TABLE_SIZE, FieldEncoder, SectionDecoder
+from fastcar_tw.http2.frames import MAX_FRAME, MAX_HEADER_LIST, FrameReader
 
 if TYPE_CHECKING:
     from hpack.struct import HeaderWeaklyTyped
 
-#: Bytes of a header section, encoded or not (RFC 9113 section 6.5.2 tells how they are counted).
-MAX_HEADER_LIST = 64 * 1024
-#: Bytes of the payload of one frame from an origin.
-MAX_FRAME = 64 * 1024
-#: Bytes of the table that header sections are compressed with, in either direction.
-HEADER_TABLE = 4096
-
-_FRAME_HEADER = struct.Struct(">HBBBL")
+#: Interim responses bring little; how much less than other frames a large one costs for its size.
+_INTERIM_WORTH = 16
+#: Changes of the table's size (RFC 7541 section 6.3): more than anybody has reason for.
+_TABLE_SIZES = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\x00-\x7f]){9}")
 _STREAM_ID = 2**31 - 1
 _LARGEST_WINDOW = 2**31 - 1
 _SETTINGS = frozenset(SettingCodes)
 #: What h2 would validate by, if it did.
 _NO_FLAGS = HeaderValidationFlags(True, False, False, False)
-#: Types of frames that mean something to a client.  The others are to be ignored (RFC 9113
-#: section 5.5); so are PRIORITY (section 5.3.2) and ALTSVC, which we have no use for.
-_KNOWN = {
-    frame.type: frame
-    for frame in (
-        DataFrame,
-        HeadersFrame,
-        RstStreamFrame,
-        SettingsFrame,
-        PushPromiseFrame,
-        PingFrame,
-        GoAwayFrame,
-        WindowUpdateFrame,
-        ContinuationFrame,
-    )
-}
 
 
 class StreamFailed(Event):
@@ -131,119 +110,6 @@ class CompressionError(ProtocolError):
     """A header section cannot be decompressed (RFC 9113 section 4.3)."""
 
     error_code = ErrorCodes.COMPRESSION_ERROR
-
-
-class FrameReader:
-    """
-    Takes frames out of bytes: what is too long is refused before it has come, what is not wanted is
-    not even parsed, and everything that brings nothing is charged.
-
-    It stands in for h2's C{FrameBuffer}, which first collects up to 16 MiB of a frame that it then
-    finds too long, and swallows CONTINUATION frames uncounted.
-    """
-
-    __slots__ = ("_block", "_block_size", "_budget", "_need", "_partial")
-
-    def __init__(self, budget: FrameBudget) -> None:
-        self._budget = budget
-        self._partial = bytearray()
-        self._need = 9
-        # HEADERS or PUSH_PROMISE without END_HEADERS, and the CONTINUATION frames behind it.
-        self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []
-        self._block_size = 0
-
-    def frames(self, data: bytes) -> Iterator[Frame]:
-        """
-        Yields the frames that are complete with these bytes.
-
-        @raise ProtocolError: the connection is at an end; its class has the C{error_code}.
-        """
-        if self._partial:
-            self._partial += data
-            if len(self._partial) < self._need:
-                return
-            data = bytes(self._partial)
-            self._partial.clear()
-        start, need = 0, 9
-        end = len(data)
-        view = memoryview(data)
-        while end - start >= 9:
-            high, low, kind, flags, stream_id = _FRAME_HEADER.unpack_from(data, start)
-            length = high << 8 | low
-            if length > MAX_FRAME:
-                raise FrameTooLargeError(f"a frame of {length} bytes, {MAX_FRAME} are allowed")
-            need = 9 + length
-            if end - start < need:
-                break
-            frame = self._parse(kind, flags, stream_id & _STREAM_ID, view[start + 9 : start + need])
-            start += need
-            need = 9
-            if frame is not None:
-                yield frame
-        self._need = need
-        self._partial += data[start:]
-
-    def _parse(self, kind: int, flags: int, stream_id: int, payload: memoryview) -> Frame | None:
-        if self._block and kind != ContinuationFrame.type:
-            raise ProtocolError("a frame within a header section")
-        known = _KNOWN.get(kind)
-        if known is None:
-            self._budget.spend(len(payload))
-            return None
-        try:
-            frame = known(stream_id)
-            frame.parse_flags(flags)
-            frame.parse_body(payload)
-        except InvalidPaddingError as error:
-            raise ProtocolError("a frame is shorter than its padding") from error
-        except InvalidFrameError as error:
-            raise FrameDataMissingError("a frame has the wrong length") from error
-        except InvalidDataError as error:
-            # The reserved bit is to be ignored, and an increment of zero may concern one stream.
-            if known is not WindowUpdateFrame:
-                raise ProtocolError("a frame has invalid content") from error
-        if isinstance(frame, (HeadersFrame, PushPromiseFrame, ContinuationFrame)):
-            return self._assemble(frame)
-        return frame
-
-    def _assemble(self, frame: HeadersFrame | PushPromiseFrame | ContinuationFrame) -> Frame | None:
-        """Gathers a header section (RFC 9113 section 4.3), as one large frame."""
-        block = self._block
-        if isinstance(frame, ContinuationFrame):
-            self._budget.spend(0)
-            if not block or block[0].stream_id != frame.stream_id:
-                raise ProtocolError("CONTINUATION without a header section")
-        elif "END_HEADERS" in frame.flags:
-            return frame
-        block.append(frame)
-        self._block_size += len(frame.data)
-        if self._block_size > MAX_HEADER_LIST:
-            raise DenialOfServiceError(f"a header section of more than {MAX_HEADER_LIST} bytes")
-        if "END_HEADERS" not in frame.flags:
-            return None
-        whole = block[0]
-        whole.data = b"".join(part.data for part in block)
-        self._block = []
-        self._block_size = 0
-        return whole
-
-
-class ClientEncoder(Encoder):
-    """Compresses with no larger a table than ours, whatever table the origin offers to keep."""
-
-    @property
-    def header_table_size(self) -> int:
-        return self.header_table.maxsize
-
-    @header_table_size.setter
-    def header_table_size(self, value: int) -> None:
-        size = min(value, HEADER_TABLE)
-        # hpack forgets to tell a change if the same size is set once more before it has told it.
-        if size != self.header_table.maxsize:
-            self.header_table.maxsize = size
-            # The smallest, then the one that holds, and no more (RFC 7541 section 4.2).
-            smallest = min([size, *self.table_size_changes])
-            self.table_size_changes = sorted({smallest, size})
 
 
 class ClientStream(H2Stream):
@@ -296,15 +162,15 @@ class ClientConnection(H2Connection):
         self.local_settings = Settings(
             client=True,
             initial_values={
-                SettingCodes.HEADER_TABLE_SIZE: HEADER_TABLE,
+                SettingCodes.HEADER_TABLE_SIZE: TABLE_SIZE,
                 SettingCodes.ENABLE_PUSH: 0,
                 SettingCodes.INITIAL_WINDOW_SIZE: stream_window,
                 SettingCodes.MAX_FRAME_SIZE: MAX_FRAME,
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
             },
         )
-        self.decoder.max_header_list_size = MAX_HEADER_LIST
-        self.encoder = ClientEncoder()
+        self.decoder = SectionDecoder(MAX_HEADER_LIST)
+        self.encoder = FieldEncoder()
         self._budget = FrameBudget(clock)
         self._reader = FrameReader(self._budget)
         self._greeted = False
@@ -373,17 +239,23 @@ class ClientConnection(H2Connection):
         if stream is None:
             self._budget.spend_late(len(frame.data))
             return [], []
-        self._budget.response()
         try:
             # h2 says TrailersReceived, ResponseReceived or InformationalResponseReceived.
             frames, events = stream.receive_headers(headers, "END_STREAM" in frame.flags, None)
         except ProtocolError as error:
             return self._fail(frame.stream_id, error)
+        if isinstance(events[0], InformationalResponseReceived):
+            self._budget.spend(len(frame.data) // _INTERIM_WORTH)
+        else:
+            self._budget.response()
         self._forget(stream)
         return frames, events
 
     def _decode(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        # h2 tells all but the second as PROTOCOL_ERROR.
+        # hpack would take a second over a block of nothing but changes of the table's size.
+        if _TABLE_SIZES.match(block):
+            raise CompressionError("a header section that changes the table's size many times")
+        # h2 tells the others as PROTOCOL_ERROR.
         try:
             return self.decoder.decode(block, raw=True)  # type: ignore[return-value]
         except OversizedHeaderListError as error:

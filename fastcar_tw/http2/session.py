@@ -217,12 +217,14 @@ class Session:
         if self.broken:
             return
         self._heard = self._clock()
-        events = self._library.receive_data(data)
-        if events and type(events[-1]) is ConnectionFailed:
-            # What came before it is told nevertheless.
-            self._break()
-            self._transmit()
         self._busy = True
+        events = self._library.receive_data(data)
+        # The library has taken in all of it: what bears on new requests is told before the news
+        # that lets some begin, the end of the connection first.
+        for event in reversed(events):
+            prepare = _FIRST.get(type(event))
+            if prepare is not None:
+                prepare(self, event)
         for event in events:
             kind = type(event)
             tell = _OF_STREAMS.get(kind)
@@ -335,7 +337,7 @@ class Session:
         if stream.has_content:
             stream.queued = True
             self._line.append(stream)
-        else:
+        elif stream.id in self._library.streams:
             stream.send_end(self._library)
 
     def _settle(self) -> None:
@@ -461,17 +463,18 @@ class Session:
         if SettingCodes.INITIAL_WINDOW_SIZE in changed:
             for stream in self._streams.values():
                 self._queue(stream)
-        limit = changed.get(SettingCodes.MAX_CONCURRENT_STREAMS)
-        if limit is None or self.going_away:
+        if SettingCodes.MAX_CONCURRENT_STREAMS not in changed or self.going_away:
             return
-        capacity = min(limit.new_value, MAX_CAPACITY)
+        # Of several in one segment the last one holds already.
+        limit = self._library.remote_settings.max_concurrent_streams
+        capacity = min(limit, MAX_CAPACITY)
         if capacity != self.capacity:
             self.capacity = capacity
             self._owner.capacity_changed()
 
     def _ping_answered(self, event: PingAckReceived) -> None:
         self._pinged = None
-        while self._held and not self.broken:
+        while self._held:
             stream = next(iter(self._held))
             fields = self._held.pop(stream)
             if len(self._streams) < self.capacity:
@@ -486,7 +489,6 @@ class Session:
         GOAWAY: what the origin has begun goes on, the rest it has not acted on (RFC 9113 section
         6.8).  There may be another one, with a smaller number.
         """
-        self._go_away()
         last = event.last_stream_id or 0
         error = going_away_error(self._name, event.error_code or 0)
         for stream in [*self._streams.values(), *self._held]:
@@ -494,6 +496,10 @@ class Session:
                 # It has been forgotten over there: there is nothing to reset.
                 self._library.streams.pop(stream.id, None)
                 self._drop(stream, None, error, unprocessed=True)
+
+    def _take_leave(self, event: ConnectionFailed) -> None:
+        self._transmit()
+        self._break()
 
     def _connection_failed(self, event: ConnectionFailed) -> None:
         self._fail_all(protocol_error(self._name, event.error_code, event.text))
@@ -562,6 +568,12 @@ class Session:
             self._owner.user_raised()
 
 
+#: What is to be known before anything is told.
+_FIRST: dict[type[Event], Callable[[Session, Any], None]] = {
+    ConnectionFailed: Session._take_leave,
+    ConnectionTerminated: lambda session, _: session._go_away(),
+    RemoteSettingsChanged: Session._settings_changed,
+}
 #: What the library tells about one stream, and about the connection; the rest needs no action.
 _OF_STREAMS: dict[type[Event], Callable[[Session, Stream, Any], None]] = {
     DataReceived: Session._data_received,
@@ -576,6 +588,5 @@ _OF_CONNECTION: dict[type[Event], Callable[[Session, Any], None]] = {
     ConnectionFailed: Session._connection_failed,
     ConnectionTerminated: Session._terminated,
     PingAckReceived: Session._ping_answered,
-    RemoteSettingsChanged: Session._settings_changed,
     WindowUpdated: Session._window_updated,
 }

@@ -352,6 +352,7 @@ class PoolShell(Generic[K, KC]):
             # One request's bug must not cost the others a connection.
             self._log.failure("while giving {waiter!r} a connection", waiter=waiter)
             connection.spoiled()
+            waiter.connect_failed(GatewayError(500, "proxy_internal_error", "internal error"))
 
     def _close(self, decision: Close[KC]) -> None:
         decision.connection.close()

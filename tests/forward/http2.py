@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, RequestReceived, StreamEnded, TrailersReceived
+from h2.events import RequestReceived, StreamEnded, TrailersReceived
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
-from fastcar_tw.testing import MemoryProxy, Peer
+from fastcar_tw.testing import Peer
 from tests.http2.origin import OK, Fields, ScriptedOrigin
 
 from .support import Answer, ProxyTestCase, answer, request
@@ -160,14 +160,6 @@ class Origin2(ScriptedOrigin):
                 return moved
             moved = True
 
-    def upload_events(self, stream: int) -> int:
-        """
-        How many bytes of a request's content have come.
-        """
-        return sum(
-            len(event.data) for event in self.seen(DataReceived) if event.stream_id == stream
-        )
-
 
 class HTTP2TestCase(ProxyTestCase):
     """
@@ -196,17 +188,13 @@ class HTTP2TestCase(ProxyTestCase):
         """One more client on the https socket."""
         return self.proxy.client(secure=True, **more)
 
-    def clients(self, count: int) -> list[Peer]:
-        """Some more clients on the https socket."""
-        return [self.secure() for _ in range(count)]
-
     def run_origins(self) -> None:
         """Let everything happen that can at the present time."""
         moved = True
         while moved:
             self.proxy.reactor.settle()
             self._adopt()
-            moved = any([origin.run() for origin in self.origins])
+            moved = sum(origin.run() for origin in self.origins) > 0
 
     def _adopt(self) -> None:
         known = {id(each.peer) for each in self.origins}

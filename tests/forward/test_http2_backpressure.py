@@ -56,7 +56,7 @@ class Download:
 
 def exhaust(*downloads: Download) -> None:
     """Send by turns until no window lets anything through."""
-    while any([each.go_on() for each in downloads]):
+    while sum(each.go_on() for each in downloads):
         pass
 
 
@@ -229,6 +229,21 @@ class UploadTests(HTTP2TestCase):
         self.run_origins()
         self.assertEqual(origin.content_of(stream), b"hello")
         self.assertTrue(origin.has_ended(stream))
+
+    def test_large_beginning(self) -> None:
+        """A client whose first bytes alone are too many, as those of a pipelined request may be, is
+        not read any more either."""
+        origin = self.warm_up()
+        origin.settings(initial_window_size=0)
+        self.client.send(GET + request(b"/up", method=b"POST", body=MUCH))
+        before = len(self.client.unsent)
+        self.run_origins()
+        origin.h2.increment_flow_control_window(100, origin.open[0])
+        origin.respond(origin.open[0], b"x")
+        self.run_origins()
+        self.assertEqual(origin.paths[-1], b"/up")
+        self.assertTrue(self.client.transport.paused)
+        self.assertLess(before - len(self.client.unsent), BOUND)
 
     def test_others_go_on(self) -> None:
         """Downloads, and requests without content, go on beside uploads that wait."""

@@ -155,11 +155,14 @@ class ChoiceTests(HTTP2TestCase):
         self.assertEqual(self.client.take(), OK)
 
     def test_connecting_fails(self) -> None:
-        """Whatever keeps an origin from being reached, its client is told as before."""
+        """When an origin cannot be reached all are told; those that came while the attempt was
+        under way have one more made for them, together."""
         self.proxy.accepting = False
-        clients = self.get(3)
+        clients = self.get(5)
         self.assertEqual(len(self.proxy.connects), 1)
         self.proxy.connects[0].refuse()
+        self.assertEqual(len(self.proxy.connects), 2)
+        self.proxy.connects[1].refuse()
         for client in clients:
             self.assert_error(client, 502, "connection_refused")
 

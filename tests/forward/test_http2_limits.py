@@ -19,7 +19,7 @@ class CapacityTests(HTTP2TestCase):
 
     def served(self, clients: list[Peer], prefix: bytes = b"/") -> None:
         """Answer all until everybody has got what it has asked for."""
-        while any([origin.answer_all() for origin in self.origins if not origin.peer.closed]):
+        while sum(origin.answer_all() for origin in self.origins if not origin.peer.closed):
             self.run_origins()
         self.assertEqual(answers(clients), [b"%b%d" % (prefix, at) for at in range(len(clients))])
 
@@ -378,9 +378,15 @@ class LifeTests(HTTP2TestCase):
         last request."""
         origin = self.warm_up()
         long = self.ask(request(b"/long"))
-        key = next(iter(self.proxy.pool.stats().origins))
-        [connection] = self.proxy.pool._core.connections(key)
-        self.proxy.pool._carry_out(self.proxy.pool._core.condemn(connection, Retired.ADDRESS))
+        pool = self.proxy.pool
+        pool.watch.name_of = lambda key: key.host
+        for key in pool.stats().origins:
+            pool.watch.opened(key)
+            for connection in pool._core.connections(key):
+                connection.address = "192.0.2.1"
+        pool.addresses_changed("a.test", frozenset(["192.0.2.1", "192.0.2.2"]))
+        self.assertEqual(self.retired(), {})
+        pool.addresses_changed("a.test", frozenset(["192.0.2.2"]))
         short = self.ask(request(b"/short"))
         self.assertEqual(len(self.origins), 2)
         origin.answer_all()

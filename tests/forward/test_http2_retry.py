@@ -1,5 +1,5 @@
-"""When a request over HTTP/2 is sent again, and when never (RFC 9110 section 9.2.2, RFC 9113 section
-8.7); and what its client is told when it is not."""
+"""When a request over HTTP/2 is sent again, and when never (RFC 9110 section 9.2.2, RFC 9113
+section 8.7); and what its client is told when it is not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastcar_tw.forward.exchange import MAX_SENDS
 from fastcar_tw.testing import Peer
 
 from .http2 import OK, HTTP2TestCase, Origin2, answers, dechunked
-from .support import CHUNKED, GET, POST, answer, logged, request
+from .support import CHUNKED, GET, POST, logged, request
 from .support import OK as OK1
 
 KEY = b"Idempotency-Key: 1"
@@ -437,6 +437,15 @@ class Http1RequiredTests(HTTP2TestCase):
         client = self.proxy.tls_client()
         self.send(GET, client)
         self.assertEqual(self.origin.take(), GET)
+
+    def test_large_upload(self) -> None:
+        """An upload that cannot be sent again fails, but the next is sent as it should be."""
+        self.send(request(b"/", b"Content-Length: 10", method=b"POST") + b"12345")
+        self.send(b"678")
+        self.h2.reset(1, ErrorCodes.HTTP_1_1_REQUIRED)
+        self.assert_error(self.client, 502, "http_upgrade_failed")
+        self.send(POST, self.secure())
+        self.assertEqual(self.origin.take(), POST)
 
     def test_others(self) -> None:
         """Other origins are not affected; nor streams that are under way."""

@@ -111,6 +111,16 @@ class FieldEncoderTests(SynchronousTestCase):
         self.assertEqual(self.encoder.header_table_size, TABLE_SIZE)
         self.encode(GET)
 
+    def test_two_changes(self) -> None:
+        """Of several sizes the smallest and the last are told (RFC 7541 section 4.2)."""
+        for sizes in ((300, 40), (40, 300), (300, 40, 200), (0, TABLE_SIZE)):
+            for size in sizes:
+                self.encoder.header_table_size = size
+            # What the origin has allowed last is what its decoder goes by.
+            self.decoder.max_allowed_table_size = sizes[-1]
+            self.encode(GET)
+            self.assertEqual(self.decoder.header_table_size, sizes[-1])
+
     @given(
         st.lists(
             st.one_of(

@@ -44,10 +44,9 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from fastcar_tw.http2.compression import TABLE_SIZE
+from fastcar_tw.http2.frames import MAX_FRAME, MAX_HEADER_LIST
 from fastcar_tw.http2.library import (
-    HEADER_TABLE,
-    MAX_FRAME,
-    MAX_HEADER_LIST,
     ClientConnection,
     ClientStream,
     ConnectionFailed,
@@ -216,7 +215,7 @@ class OrdinaryTests(LibraryCase):
             SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
             SettingCodes.MAX_FRAME_SIZE: MAX_FRAME,
             SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
-            SettingCodes.HEADER_TABLE_SIZE: HEADER_TABLE,
+            SettingCodes.HEADER_TABLE_SIZE: TABLE_SIZE,
         }
         self.assertEqual({code: frame.settings[code] for code in expected}, expected)
         self.assertNotIn(SettingCodes.MAX_CONCURRENT_STREAMS, frame.settings)
@@ -709,11 +708,22 @@ class HeaderSectionTests(LibraryCase):
             events = self.receive(HeadersFrame(1, block, flags=["END_HEADERS"]))
             self.assert_connection_failed(events, ErrorCodes.COMPRESSION_ERROR)
 
+    def test_many_table_sizes(self) -> None:
+        """Two changes of the table's size may begin a section, not thousands."""
+        stream_id = self.open()
+        block = b"\x20\x3f\xe1\x1f\x88"
+        events = self.receive(HeadersFrame(stream_id, block, flags=["END_HEADERS"]))
+        self.assert_types(events, ResponseReceived)
+        for block in (b"\x20" * 60000, b"\x3f\xe1\x1f" * 20000):
+            self.begin()
+            events = self.receive(HeadersFrame(self.open(), block, flags=["END_HEADERS"]))
+            self.assert_connection_failed(events, ErrorCodes.COMPRESSION_ERROR)
+
     def test_our_table(self) -> None:
         """However large a table the origin offers, ours stays small; smaller ones are kept to."""
         huge = SettingsFrame(0, {SettingCodes.HEADER_TABLE_SIZE: 2**32 - 1})
         self.receive(huge)
-        self.assertEqual(self.client.encoder.header_table_size, HEADER_TABLE)
+        self.assertEqual(self.client.encoder.header_table_size, TABLE_SIZE)
         for size in (200, 0, 0, 100):
             self.receive(SettingsFrame(0, {SettingCodes.HEADER_TABLE_SIZE: size}))
         self.client.data_to_send()
@@ -751,6 +761,16 @@ class FloodTests(LibraryCase):
             events = self.receive(*[frame] * 900)
             self.assertFalse([each for each in events if isinstance(each, ConnectionFailed)], frame)
             events = self.receive(*[frame] * 110)
+            self.assert_connection_failed(events, ErrorCodes.ENHANCE_YOUR_CALM)
+
+    def test_interim_responses(self) -> None:
+        """Interim responses without end are a flood, large ones sooner."""
+        for size, count in ((10, 1001), (30000, 200)):
+            self.begin()
+            stream_id = self.open()
+            block = b"\x48\x03103" + Encoder().encode([(b"link", b"x" * size)], huffman=False)
+            frame = HeadersFrame(stream_id, block, flags=["END_HEADERS"])
+            events = self.receive(*[frame] * count)
             self.assert_connection_failed(events, ErrorCodes.ENHANCE_YOUR_CALM)
 
     def test_padding_flood(self) -> None:

@@ -351,7 +351,7 @@ class CapacityTests(SynchronousTestCase):
         link.run()
         for value in (2, 0, 9, 9):
             link.origin.h2.update_settings({CAPACITY: value})
-        link.run()
+            link.run()
         self.assertEqual(link.session.capacity, 9)
         self.assertEqual(link.calls, ["capacity_changed"] * 3)
         link.origin.h2.update_settings({CAPACITY: 1})
@@ -359,6 +359,28 @@ class CapacityTests(SynchronousTestCase):
             link.origin.respond(stream_id, b"c")
         link.run()
         self.assertTrue(all(user.ended for user in users))
+
+    def test_known_first(self) -> None:
+        """
+        What came together counts together: a place that becomes free is gone if the origin has said
+        so behind it, once or several times, or has gone itself.
+        """
+        for values in ([1], [9, 1], [9, 9, 0, 1]):
+            link = linked({CAPACITY: 2})
+            for _ in range(2):
+                link.request()
+            link.run()
+            seen: list[int] = []
+            link.on_stream_ended = lambda link=link, seen=seen: seen.append(link.session.capacity)
+            link.origin.respond(1, b"c")
+            for value in values:
+                link.origin.h2.update_settings({CAPACITY: value})
+            link.to_session()
+            self.assertEqual((seen, link.calls), ([1], ["capacity_changed", "stream_ended"]))
+        link.origin.respond(3, b"c")
+        link.origin.write(GoAwayFrame(0, last_stream_id=3))
+        link.to_session()
+        self.assertEqual(seen, [1, 0])
 
     def test_streams(self) -> None:
         """
@@ -408,6 +430,7 @@ class GoingAwayTests(SynchronousTestCase):
             self.link.origin.respond(stream_id, b"c")
         self.link.run()
         self.assertTrue(first.ended and second.ended)
+        self.assertEqual(self.link.session._library.open_outbound_streams, 0)
         self.assertEqual(self.link.origin.resets(), [])
         self.assertFalse(self.link.session.broken)
 
@@ -568,7 +591,6 @@ class IdleTests(SynchronousTestCase):
         held, _ = self.link.request(User(repeatable=False), POST)
         self.link.to_origin()
         self.link.session.receive(GoAwayFrame(0, last_stream_id=2**31 - 1).serialize())
-        self.link.run()
         self.assertTrue(held.unprocessed)
         self.assertEqual(self.link.session.streams, 0)
 

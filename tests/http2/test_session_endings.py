@@ -26,7 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import MAX_INTERIM
 from fastcar_tw.http2.errors import HTTP1RequiredError
-from fastcar_tw.http2.library import MAX_FRAME
+from fastcar_tw.http2.frames import MAX_FRAME
 from fastcar_tw.http2.session import PING_AFTER, PING_PATIENCE
 from fastcar_tw.http2.windows import INITIAL_WINDOW
 from tests.http2.origin import GET, OK, POST, Fields, Link, User, linked
@@ -116,6 +116,22 @@ class ResetTests(SynchronousTestCase):
         link.origin.h2.reset_stream(1, ErrorCodes.REFUSED_STREAM)
         link.run()
         self.assertEqual((user.answered, user.unprocessed), (True, False))
+
+    def test_end_too_late(self) -> None:
+        """
+        A user that ends its request, while the reset of it came together with what it is told just
+        now, does no harm.
+        """
+        link = linked()
+        user, stream = link.request(fields=POST, content=b"a", ended=False)
+        link.run()
+        user.on["head"] = lambda: stream.send(b"", True)
+        link.origin.respond(1, b"", ended=False)
+        link.origin.h2.reset_stream(1)
+        link.run()
+        assert user.error is not None
+        self.assertEqual(user.error.proxy_status, "http_response_incomplete")
+        self.assertNotIn("user_raised", link.calls)
 
 
 class AbortTests(SynchronousTestCase):
@@ -570,17 +586,18 @@ class BrokenTests(SynchronousTestCase):
         link.run()
 
         def call_in() -> None:
-            stream.send(b"b", True)
+            stream.send(b"", True)
             stream.resume_reading()
             other.abort()
 
-        first.on["head"] = call_in
-        link.origin.respond(1, b"", ended=False)
+        first.on["body"] = call_in
+        link.origin.respond(1, b"x" * INITIAL_WINDOW, ended=False)
         link.origin.write(DataFrame(99, b"x"))
         link.run()
         self.assertIsNotNone(first.error)
         self.assertEqual(second.calls, [])
         self.assertEqual(link.session.streams, 0)
+        self.assertNotIn("user_raised", link.calls)
 
 
 class LostTests(SynchronousTestCase):

@@ -213,6 +213,11 @@ class EndTests(HTTP2TestCase):
         nginx = self.http2_nginx("keepalive_requests 20;")
         self.load(nginx, lambda: None)
 
+    def test_no_keep_alive(self) -> None:
+        """Nor does one that ends each connection behind its first request."""
+        nginx = self.http2_nginx("keepalive_timeout 0;")
+        self.load(nginx, lambda: None)
+
     def test_reload(self) -> None:
         """Nor does one that is reloaded, which ends all of them at once."""
         nginx = self.http2_nginx()

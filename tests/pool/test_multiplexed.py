@@ -86,6 +86,18 @@ class ColdTests(SynchronousTestCase):
         pool.release(connection)
         self.assertIs(pool.assigned["17"], connection)
 
+    def test_time_goes_on(self) -> None:
+        """Those who counted on more than there was have waited since they came."""
+        pool = Driver(expected=100, max_connections=1, queue_timeout=10)
+        pool.acquire("a", "1", "2")
+        pool.wait(1)
+        pool.acquire("b", "3")
+        pool.wait(1)
+        pool.succeed()
+        pool.wait(8)
+        self.assertIs(pool.refusal("2"), Refusal.QUEUE_TIMEOUT)
+        self.assertIsNone(pool.refusal("3"))
+
     def test_learned(self) -> None:
         """What the last connection serves is expected of the next."""
         pool = Driver(expected=100)
@@ -102,15 +114,23 @@ class ColdTests(SynchronousTestCase):
         self.assertEqual(list(pool.assigned), names(1, 3))
         self.assertEqual(pool.counts("a").queued, 0)
 
-    def test_learned_for_one_sent_again(self) -> None:
-        """So it does when the connection is for a request that must have a new one."""
+    def test_learned_without_room(self) -> None:
+        """So it is when that becomes known of a connection that is full."""
+        pool = Driver(expected=100, max_connections_per_origin=2)
+        connection = connected(pool, "a", requests=3, capacity=3)
+        pool.change(connection, 1)
+        pool.acquire("a", *names(1, 4))
+        self.assertEqual(pool.counts("a").queued, 3)
+        pool.change(connection, 3)
+        self.assertEqual(pool.counts("a").queued, 1)
+
+    def test_one_sent_again(self) -> None:
+        """What was opened for a request that must have a new connection serves others beside it."""
         pool = Driver(expected=1, max_connections_per_origin=2)
         pool.acquire("a", "again", again=True)
         pool.acquire("a", *names(1, 3))
-        pool.change(pool.succeed(capacity=1), 1)
-        self.assertEqual(pool.counts("a").queued, 2)
-        pool.change(pool.assigned["again"], 4)
-        self.assertEqual(served(pool, pool.assigned["again"]), ["again", *names(1, 3)])
+        connection = pool.succeed(capacity=4)
+        self.assertEqual(served(pool, connection), ["again", *names(1, 3)])
 
     def test_origins_apart(self) -> None:
         """What is known of one origin says nothing about another."""
@@ -427,6 +447,10 @@ class DrainingTests(SynchronousTestCase):
         self.assertEqual(pool.opening_for, ["b"])
         pool.release(connection, connection, connection)
         self.assertEqual(pool.closing, [])
+        used = pool.succeed(capacity=1)
+        pool.acquire("a", "2")
+        pool.release(used)
+        self.assertEqual(pool.closing, [used])
 
     def test_idle(self) -> None:
         """An idle one is closed at once."""
@@ -435,6 +459,14 @@ class DrainingTests(SynchronousTestCase):
         pool.release(connection)
         pool.condemn(connection)
         self.assertEqual(pool.closing, [connection])
+
+    def test_not_waited_for(self) -> None:
+        """For a request that must have a new connection an idle one goes, rather than wait."""
+        pool = Driver(expected=100, max_connections_per_origin=2)
+        pool.condemn(connected(pool, "a"))
+        (idle,) = pool.idle("a")
+        pool.acquire("a", "1", again=True)
+        self.assertEqual(pool.closing, [idle])
 
     def test_age(self) -> None:
         """One that is too old is not shared any more."""

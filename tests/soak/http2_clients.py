@@ -63,7 +63,8 @@ class Clients:
                 # Half of the connections are for one request, as PHP's are.
                 for _ in range(rng.choice((1, rng.randrange(2, 30)))):
                     plan = self._chaos.plan(next(self._numbers))
-                    if not await self._request(plan, reader, writer):
+                    goes_on = await self._request(plan, reader, writer)
+                    if not goes_on or time.monotonic() > end:
                         break
             finally:
                 writer.close()
@@ -129,6 +130,8 @@ class Clients:
         goes_on = b"close" not in field_values(head, b"connection")
         if goes_on and not complete:
             self.wrong.append(f"another request is welcome in the middle of one: {plan}")
+        # One whose end alone is missing is broken off when it has been read.
+        goes_on = goes_on and plan.fate != plans.RESET
         return self._judge(plan, head, body, trailers), goes_on
 
     def _head(self, plan: Plan) -> bytes:

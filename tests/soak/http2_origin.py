@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from h2.config import H2Configuration
-from h2.connection import H2Connection
+from h2.connection import ConnectionState, H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     ConnectionTerminated,
@@ -39,7 +39,7 @@ Fields = list[tuple[bytes, bytes]]
 
 _NO_LIMIT = 2**31 - 1
 #: Seconds for which a connection that has ended may still be taken for one that has not.
-_NEWS = 0.5
+_NEWS = 1.0
 #: Seconds between two things that happen to a connection, on average.
 _PEACE = 0.7
 #: Seconds between two looks whether an upload has room, and how much it is given at most.
@@ -178,7 +178,16 @@ class Exchange:
 
 
 class _Server(H2Connection):
-    """A server that knows that what is empty fits into any window, even one that was shrunk."""
+    """A server as h2 has it, but for two mistakes.
+
+    What is empty fits into any window, even one that was shrunk; and what was acknowledged is in
+    force from then on, not from the next segment on.
+    """
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> Any:
+        result = super()._receive_settings_frame(frame)
+        self.incoming_buffer.max_frame_size = self.max_inbound_frame_size
+        return result
 
     def _receive_data_frame(self, frame: DataFrame) -> Any:
         stream = self.streams.get(frame.stream_id)
@@ -300,7 +309,8 @@ class Connection(asyncio.Protocol):
 
     def _received(self, event: DataReceived) -> None:
         size = event.flow_controlled_length or 0
-        if size:
+        # fastcar may have taken leave behind it.
+        if size and self._h2.state_machine.state is not ConnectionState.CLOSED:
             self._h2.increment_flow_control_window(size)
         exchange = self._exchanges.get(event.stream_id or 0)
         if exchange is not None:
@@ -366,7 +376,7 @@ class Connection(asyncio.Protocol):
             # The second time all goes well.
             plan = plan._replace(fate=plans.WHOLE)
         if plan.fate == plans.SILENT:
-            await asyncio.get_running_loop().create_future()
+            await _never()
         await self._respond(exchange, plan)
 
     async def _respond(self, exchange: Exchange, plan: Plan) -> None:
@@ -379,7 +389,8 @@ class Connection(asyncio.Protocol):
             return
         if plan.fate == plans.MALFORMED:
             self._send_malformed(exchange, plan)
-            await asyncio.get_running_loop().create_future()
+            await self._end_malformed(exchange)
+            return
         body = plans.download(plan)
         head = [(b":status", b"200"), *_numbered(plan)]
         if plan.sized:
@@ -404,6 +415,14 @@ class Connection(asyncio.Protocol):
                 self._reset(exchange, ErrorCodes.NO_ERROR)
                 return
             await exchange.complete
+        self._exchanges.pop(exchange.id, None)
+
+    async def _end_malformed(self, exchange: Exchange) -> None:
+        """fastcar resets it, unless it is at its end anyway."""
+        await exchange.complete
+        stream = self._h2.streams.get(exchange.id)
+        if stream is not None and not stream.closed:
+            await _never()
         self._exchanges.pop(exchange.id, None)
 
     async def _send_body(self, exchange: Exchange, body: bytes, ends: bool) -> None:
@@ -451,7 +470,8 @@ class Connection(asyncio.Protocol):
             [*head, (b"x-injected", b"x\r\nx: y")],
             [*head, (b"content-length", b"5"), (b"content-length", b"6")],
         ]
-        kind = self._rng.randrange(len(bad_heads) + 4)
+        # A good head is all there is of a response to HEAD.
+        kind = self._rng.randrange(len(bad_heads) + (1 if plan.method == b"HEAD" else 4))
         if kind < len(bad_heads):
             self._send_head(exchange, bad_heads[kind])
             return
@@ -460,7 +480,7 @@ class Connection(asyncio.Protocol):
             frame = DataFrame(exchange.id)
             frame.data = b"poison"
             self._write(frame)
-        elif kind == 1 and plan.method != b"HEAD":
+        elif kind == 1:
             self._send_head(exchange, [*head, (b"content-length", b"7")], ended=True)
         elif kind == 2:
             self._send_head(exchange, [*head, (b"content-length", b"6")])
@@ -632,6 +652,10 @@ class Connection(asyncio.Protocol):
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._changed.append(waiter)
         await waiter
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
 def _numbered(plan: Plan) -> Fields:
