@@ -400,7 +400,7 @@ class DecisionTests(PoolTestCase):
         self.state(0, 0)
 
     def test_bug_of_a_waiter(self) -> None:
-        """An error in one request's code costs no other its connection."""
+        """An error in one request's code costs no other its connection; the request is told."""
         self.start(Config(max_connections_per_origin=1))
         busy = self.opened()
 
@@ -408,9 +408,12 @@ class DecisionTests(PoolTestCase):
             def connected(self, connection: OriginConnection) -> None:
                 raise ZeroDivisionError
 
-        self.pool.acquire(A, Broken())
+        broken = Broken()
+        self.pool.acquire(A, broken)
         self.pool.release(busy)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        assert broken.error is not None
+        self.assertEqual(broken.error.status, 500)
         other = self.acquire()
         self.proxy.reactor.settle()
         self.proxy.connects[-1].accept()
