@@ -28,6 +28,9 @@ MAX_NAMES = 128
 MAX_SECTIONS = 32
 MAX_SECTION = 2048
 
+#: The first bits of a literal that is never to be indexed (RFC 7541 section 6.2.3).
+_NEVER = 0x10
+
 
 class CountingTable(HeaderTable):
     """
@@ -99,7 +102,11 @@ class FieldEncoder(Encoder):
     def _write(self, field: tuple[bytes, bytes], huffman: bool) -> bytes:
         table = self.header_table
         if not self._is_worth_indexing(field):
-            return self.add(field, True, huffman)
+            written = self.add(field, True, huffman)
+            if field.__class__ is not NeverIndexedHeaderTuple and written[0] & 0xF0 == _NEVER:
+                # hpack knows no third way: not indexed here, but others may (RFC 7541 section 6.2).
+                written = bytes([written[0] & ~_NEVER]) + written[1:]
+            return written
         before = table.changes
         written = self.add(field, False, huffman)
         if table.changes == before:

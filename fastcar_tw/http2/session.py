@@ -15,7 +15,8 @@ one stream; only what breaks the connection itself (RFC 9113 section 5.4.1) ends
 
 An idle connection may have died unnoticed.  So the first request after a pause goes with a PING,
 and one that must not be sent twice waits for the answer: if none comes it was certainly not acted
-on.
+on.  On a new connection all but a few requests wait for the origin's SETTINGS, which say how many
+it takes: some origins end the connection over one too many.
 """
 
 from __future__ import annotations
@@ -55,13 +56,17 @@ from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, StreamWi
 #: Streams at once: until the origin has said how many, and however many it says.
 ASSUMED_CAPACITY = 100
 MAX_CAPACITY = 1000
+#: How many begin before it has said so.
+EARLY_STREAMS = 4
 #: After the last one no stream is opened; a margin is kept for those that are held back.
 LAST_STREAM_ID = 2**31 - 1 - 2 * MAX_CAPACITY
 
 #: Seconds without a byte: after so many an idle connection is doubted before it is used; after so
-#: many one with open streams is asked for a sign of life; and it has so long to give one.
+#: many one with open streams is asked for a sign of life, then less and less often, since some
+#: origins end connections that ask too much; and it has so long to give one.
 IDLE_TRUST = 5.0
 PING_AFTER = 10.0
+MAX_PING_AFTER = 160.0
 PING_PATIENCE = 10.0
 _PING = b"fastcar?"
 
@@ -115,6 +120,8 @@ class Session:
     The client's side of one HTTP/2 connection.
 
     @ivar capacity: requests it may serve at once; 0: no more begin.
+    @ivar accepted: how many requests the origin has taken in all, if a GOAWAY has said that it has
+        not taken others; else None.
     @ivar going_away: no more begin; see L{SessionOwner.going_away}.
     @ivar broken: it has failed, and so have all streams, or it was closed: what was transmitted is
         to be sent, and the connection ended.
@@ -123,16 +130,19 @@ class Session:
     __slots__ = (
         "_busy",
         "_clock",
+        "_greeted",
         "_heard",
         "_held",
         "_library",
         "_line",
         "_name",
         "_owner",
+        "_ping_after",
         "_pinged",
         "_streams",
         "_told",
         "_wire_full",
+        "accepted",
         "broken",
         "capacity",
         "going_away",
@@ -144,6 +154,7 @@ class Session:
         @param origin_name: for errors.
         """
         self.capacity = ASSUMED_CAPACITY
+        self.accepted: int | None = None
         self.going_away = False
         self.broken = False
         self._owner = owner
@@ -151,14 +162,16 @@ class Session:
         self._name = origin_name
         self._library = ClientConnection(clock, stream_window=INITIAL_WINDOW)
         self._streams: dict[int, Stream] = {}
-        # Requests that wait for a sign of life.
+        # Requests that wait for a sign of life, or for the first SETTINGS.
         self._held: dict[Stream, Sequence[Field]] = {}
         # Streams with content, in turns; some have ended since.
         self._line: deque[Stream] = deque()
         self._told: list[Stream] = []
         self._busy = False
         self._wire_full = False
+        self._greeted = False
         self._heard = clock()
+        self._ping_after = PING_AFTER
         self._pinged: float | None = None
 
     def __repr__(self) -> str:
@@ -202,7 +215,8 @@ class Session:
         doubtful = self._clock() - self._heard > IDLE_TRUST
         if doubtful:
             self._ping()
-        if doubtful and not user.is_repeatable():
+        early = not self._greeted and len(self._streams) >= EARLY_STREAMS
+        if early or (doubtful and not user.is_repeatable()):
             self._held[stream] = fields
         else:
             self._start(stream, fields)
@@ -262,7 +276,8 @@ class Session:
             if now - max(self._pinged, self._heard) >= PING_PATIENCE:
                 text = f"{self._name} does not answer any more"
                 self._fail_all(GatewayError(504, "connection_read_timeout", text))
-        elif self.streams and now - self._heard >= PING_AFTER:
+        elif self.streams and now - self._heard >= self._ping_after:
+            self._ping_after = min(2 * self._ping_after, MAX_PING_AFTER)
             self._ping()
             self._settle()
 
@@ -419,6 +434,8 @@ class Session:
 
     def _flush_users(self) -> None:
         told = self._told
+        if told:
+            self._ping_after = PING_AFTER
         for stream in told:
             stream.told = False
             self._guard(stream, stream.user.flush_response)
@@ -463,17 +480,27 @@ class Session:
         if SettingCodes.INITIAL_WINDOW_SIZE in changed:
             for stream in self._streams.values():
                 self._queue(stream)
-        if SettingCodes.MAX_CONCURRENT_STREAMS not in changed or self.going_away:
-            return
-        # Of several in one segment the last one holds already.
-        limit = self._library.remote_settings.max_concurrent_streams
-        capacity = min(limit, MAX_CAPACITY)
-        if capacity != self.capacity:
-            self.capacity = capacity
-            self._owner.capacity_changed()
+        if SettingCodes.MAX_CONCURRENT_STREAMS in changed and not self.going_away:
+            # Of several in one segment the last one holds already.
+            limit = self._library.remote_settings.max_concurrent_streams
+            capacity = min(limit, MAX_CAPACITY)
+            if capacity != self.capacity:
+                self.capacity = capacity
+                self._owner.capacity_changed()
+        if not self._greeted:
+            self._greeted = True
+            if self._pinged is None:
+                self._start_held()
 
     def _ping_answered(self, event: PingAckReceived) -> None:
         self._pinged = None
+        if self._greeted:
+            self._start_held()
+
+    def _start_held(self) -> None:
+        """
+        What requests have waited for has come.
+        """
         while self._held:
             stream = next(iter(self._held))
             fields = self._held.pop(stream)
@@ -483,6 +510,15 @@ class Session:
                 # It would be refused.
                 error = reset_error(self._name, ErrorCodes.REFUSED_STREAM, False)
                 self._drop(stream, None, error, unprocessed=True)
+
+    def _announced(self, event: ConnectionTerminated) -> None:
+        """
+        A GOAWAY has come.
+        """
+        last = event.last_stream_id or 0
+        if last < self._library.highest_outbound_stream_id:
+            self.accepted = (last + 1) // 2
+        self._go_away()
 
     def _terminated(self, event: ConnectionTerminated) -> None:
         """
@@ -571,7 +607,7 @@ class Session:
 #: What is to be known before anything is told.
 _FIRST: dict[type[Event], Callable[[Session, Any], None]] = {
     ConnectionFailed: Session._take_leave,
-    ConnectionTerminated: lambda session, _: session._go_away(),
+    ConnectionTerminated: Session._announced,
     RemoteSettingsChanged: Session._settings_changed,
 }
 #: What the library tells about one stream, and about the connection; the rest needs no action.

@@ -8,6 +8,7 @@ the pool is told what has become of a stream's place.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import maxsize
 from typing import Protocol
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -37,9 +38,16 @@ class MultiplexingOwner(ConnectionOwner["MultiplexedConnection"], Protocol):
         It can serve another number of exchanges at once.
         """
 
-    def drain(self, connection: MultiplexedConnection) -> None:
+    def outlived(self, connection: MultiplexedConnection) -> None:
+        """
+        It has served more exchanges than were expected.
+        """
+
+    def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """
         It will serve those that it has, and no more.
+
+        @param accepted: how many those were in all, if it was to serve others too.
         """
 
 
@@ -49,7 +57,7 @@ class MultiplexedConnection(OriginConnection):
     An HTTP/2 connection to one origin.
     """
 
-    __slots__ = ("_heard", "_session")
+    __slots__ = ("_expected", "_session")
 
     protocol = "HTTP/2"
     multiplexed = True
@@ -62,15 +70,16 @@ class MultiplexedConnection(OriginConnection):
         owner: MultiplexingOwner,
         address: str | None,
         clock: Callable[[], float],
-        probable_capacity: int,
+        expected: int = maxsize,
     ) -> None:
         """
-        @param probable_capacity: how many exchanges it serves at once until the origin is heard.
+        @param expected: how many exchanges in all it will serve before the origin ends it, as the
+            one before did: no more begin at once until it has served as many.
         """
         super().__init__(origin, owner, address)
         self._session = Session(self, clock, str(origin))
-        self.capacity = min(self._session.capacity, probable_capacity)
-        self._heard = False
+        self._expected = expected
+        self.capacity = min(self._session.capacity, max(expected, 1))
 
     # From the exchange.
 
@@ -80,6 +89,10 @@ class MultiplexedConnection(OriginConnection):
         """
         self.served += 1
         self.fresh = False
+        if self.served > self._expected:
+            self._expected = maxsize
+            self._owner.outlived(self)
+            self.capacity_changed()
         return self._session.open(exchange, exchange.request_fields(), content, ended)
 
     # From the pool.
@@ -144,14 +157,14 @@ class MultiplexedConnection(OriginConnection):
         """
         The origin has said how many streams it allows.
         """
-        self.capacity = self._session.capacity
+        self.capacity = min(self._session.capacity, max(self._expected, 1))
         self._owner.capacity_changed(self)
 
     def going_away(self) -> None:
         """
         There will be no new streams.
         """
-        self._owner.drain(self)
+        self._owner.drain(self, self._session.accepted)
 
     def user_raised(self) -> None:
         """
@@ -166,13 +179,7 @@ class MultiplexedConnection(OriginConnection):
         self._session.begin()
 
     def dataReceived(self, data: bytes) -> None:
-        session = self._session
-        session.receive(data)
-        if not self._heard:
-            # SETTINGS come first, and need not say how many (RFC 9113 section 3.4).
-            self._heard = True
-            if self.capacity != session.capacity:
-                self.capacity_changed()
+        self._session.receive(data)
         self._end_if_broken()
 
     def readConnectionLost(self) -> None:

@@ -5,6 +5,7 @@ The pool of connections to origins, as an L{HTTPConnectionPool}.
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import maxsize
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,8 +26,8 @@ from fastcar_tw.upstream.exchange import OriginConnection
 from fastcar_tw.upstream.multiplexed import MultiplexedConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
 
-#: Origins whose capacity is remembered.
-MAX_KNOWN_CAPACITIES = 4096
+#: Origins of which is remembered after how many requests they end their connections.
+MAX_SHORT_LIVED = 1024
 
 
 class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
@@ -58,8 +59,9 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self._multiplexed: set[MultiplexedConnection] = set()
-        # What origins have said last, until a new connection to them has heard it.
-        self._capacities: dict[Origin, int] = {}
+        # How many requests a connection to an origin has served that was then ended although there
+        # were more on it.
+        self._short_lived: dict[Origin, int] = {}
 
     def new_connection(self, key: Origin, address: IAddress | None) -> Any:
         """
@@ -84,23 +86,24 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         """
         It can serve another number of exchanges at once.
         """
-        if connection.capacity:
-            if len(self._capacities) >= MAX_KNOWN_CAPACITIES:
-                self._capacities.clear()
-            self._capacities[connection.origin] = connection.capacity
         self._carry_out(self._core.capacity_changed(connection, self._now()))
 
-    def probable_capacity(self, origin: Origin) -> int:
+    def outlived(self, connection: MultiplexedConnection) -> None:
         """
-        How many exchanges at once a new multiplexed connection may serve before it has heard from
-        its origin: more might be refused, again and again.
+        It has served more exchanges than were expected.
         """
-        return self._capacities.get(origin, ASSUMED_CAPACITY)
+        self._short_lived.pop(connection.origin, None)
 
-    def drain(self, connection: MultiplexedConnection) -> None:
+    def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """
         It will serve the exchanges that it has, and no more.
+
+        @param accepted: how many those were in all, if it was to serve others too.
         """
+        if accepted is not None:
+            if len(self._short_lived) >= MAX_SHORT_LIVED:
+                self._short_lived.clear()
+            self._short_lived[connection.origin] = accepted
         self._carry_out(self._core.condemn(connection, Retired.ENDED))
 
     def closed(self, connection: OriginConnection) -> None:
@@ -163,8 +166,8 @@ class _Negotiation:
         pool, origin, address = self._pool, self._origin, self._address
         connection: OriginConnection
         if transport.alpn == "h2":
-            capacity = pool.probable_capacity(origin)
-            connection = MultiplexedConnection(origin, pool, address, pool._now, capacity)
+            expected = pool._short_lived.get(origin, maxsize)
+            connection = MultiplexedConnection(origin, pool, address, pool._now, expected)
         else:
             connection = UpstreamConnection(origin, pool, address)
         connection.makeConnection(transport)

@@ -33,7 +33,7 @@ class Fuzz(HTTP2TestCase):
         self.start(**opts)
         if r.random() < .3: self.proxy.capacity = 8192
         if r.random() < .7: self.settings = {3: r.choice([1,2,5,10])}
-        if r.random() < .2: self.settings[4] = r.choice([0, 10, 1000])
+        if r.random() < .2: self.settings[4] = r.choice([0, 5000, 20000])
         clients = {}   # id -> (peer, method, path)
         n = 0
         seen = {}
@@ -44,7 +44,7 @@ class Fuzz(HTTP2TestCase):
                 for _ in range(r.choice([1,1,3,12])):
                     c = self.secure()
                     method = r.choice([b"GET", b"POST"])
-                    body = b"" if method == b"GET" else b"body-%d-" % n + b"x" * r.choice([0, 10, 100000, 300000])
+                    body = b"" if method == b"GET" else b"body-%d-" % n + b"x" * r.choice([0, 10, 100000])
                     kind = r.random()
                     if body and kind < .3:
                         data = request(b"/%d" % n, CHUNKED, method=method, host=r.choice(hosts), body=b"%x\r\n%b\r\n0\r\nX-T: 1\r\n\r\n" % (len(body), body))
@@ -84,7 +84,7 @@ class Fuzz(HTTP2TestCase):
                         elif a < .90:
                             o.settings(max_concurrent_streams=r.choice([0,1,3,10,100]))
                         elif a < .93:
-                            o.settings(initial_window_size=r.choice([0, 100, 65535, 1<<20]))
+                            o.settings(initial_window_size=r.choice([0, 5000, 65535, 1<<20]))
                         elif a < .96:
                             o.peer.close()
                         elif a < .97:
@@ -154,7 +154,7 @@ class Fuzz(HTTP2TestCase):
         for k, (c, method, body) in clients.items():
             got = check_response(c.received, None)
             if got is None:
-                assert c.closed or c.ended, (seed, k, "hanging", c.received[:200], c.transport, self.proxy.pool, c.unsent[:20])
+                assert c.closed or c.ended, (seed, k, "hanging", (lambda d: (d._exchange, d._paused, d._full, d._closing, d.deadline, d._receive, d._wire._reading, {k: getattr(d._exchange,k) for k in ("_waiting","_ended","_handle","_sends","_replay","request_complete","_next_hop") if k!="_replay"} if d._exchange else None))(c.transport.protocol), self.proxy.reactor.seconds(), c.closed, c.ended, c.transport.connected, c.transport.disconnecting, c.transport.buffered, c._reading, c in self.proxy.reactor.peers, method, len(body), c.received[:200], c.transport, self.proxy.pool, c.unsent[:20])
                 stats["cut"] = stats.get("cut", 0) + 1
                 continue
             status, b = got
@@ -168,7 +168,7 @@ class Fuzz(HTTP2TestCase):
                     assert o.content_of(s) == clients[k][2], (seed, k, len(o.content_of(s)), len(clients[k][2]))
         for c, *_ in clients.values():
             if not c.closed: c.close()
-        self.quiet(1); self.quiet(8)
+        self.quiet(1); self.quiet(45)
         total = self.proxy.pool.stats().total
         assert (total.active, total.waiting, total.opening, total.leaving) == (0,0,0,0), (seed, total, stats)
         errs = self.flushLoggedErrors()
@@ -194,10 +194,11 @@ class Fuzz(HTTP2TestCase):
         import os
         a, b = map(int, os.environ["SEEDS"].split("-"))
         for seed in range(a, b):
+            import faulthandler; faulthandler.dump_traceback_later(40, exit=True, file=open('/tmp/w/M/hang','w')); open('/tmp/w/M/seed','w').write(str(seed))
             try: st = self.one(seed)
             except BaseException as e:
-                print("SEED", seed, type(e), str(e)[:1500])
-                import traceback; traceback.print_exc(limit=-6)
+                print("SEED", seed, type(e), str(e)[:3500])
+                import traceback; traceback.print_exc(limit=-3)
                 self.flushLoggedErrors()
                 continue
             for k, v in st.items(): total[k] = total.get(k, 0) + v

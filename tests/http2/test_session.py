@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import MAX_INTERIM, parse_request_head
 from fastcar_tw.http2.fields import request_fields
-from fastcar_tw.http2.session import IDLE_TRUST, LAST_STREAM_ID, MAX_CAPACITY
+from fastcar_tw.http2.session import EARLY_STREAMS, IDLE_TRUST, LAST_STREAM_ID, MAX_CAPACITY
 from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW
 from tests.http2.origin import GET, OK, POST, Link, User, linked
 
@@ -327,6 +327,31 @@ class CapacityTests(SynchronousTestCase):
         link.run()
         self.assertEqual(link.session.capacity, 100)
 
+    def test_early(self) -> None:
+        """
+        Before the origin has said how many it takes, only a few are sent; then those it takes, and
+        the others are certainly unprocessed.
+        """
+        link = Link({CAPACITY: EARLY_STREAMS + 2})
+        users = [link.request()[0] for _ in range(EARLY_STREAMS + 3)]
+        self.assertEqual(link.session.streams, len(users))
+        link.to_origin()
+        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS)
+        link.run()
+        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS + 2)
+        self.assertEqual([user.unprocessed for user in users], [False] * (len(users) - 1) + [True])
+
+    def test_early_given_up(self) -> None:
+        """
+        What waits for SETTINGS is never sent if it is given up.
+        """
+        link = Link()
+        streams = [link.request()[1] for _ in range(EARLY_STREAMS + 1)]
+        streams[-1].abort()
+        link.run()
+        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS)
+        self.assertEqual(link.session.streams, EARLY_STREAMS)
+
     def test_told(self) -> None:
         """
         The origin's SETTINGS count from then on, and the owner is told.
@@ -442,6 +467,16 @@ class GoingAwayTests(SynchronousTestCase):
         self.assertEqual(self.link.calls, ["going_away", "stream_ended"])
         session = self.link.session
         self.assertEqual((session.capacity, session.going_away), (0, True))
+
+    def test_accepted(self) -> None:
+        """
+        It is known after how many requests the origin has ended the connection, if that was not all
+        of them.
+        """
+        for last, accepted in ((3, 2), (1, 1), (0, 0), (5, None), (2**31 - 1, None)):
+            self.setUp()
+            self._goaway(last)
+            self.assertEqual(self.link.session.accepted, accepted)
 
     def test_twice(self) -> None:
         """

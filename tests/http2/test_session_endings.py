@@ -684,14 +684,23 @@ class LivenessTests(SynchronousTestCase):
 
     def test_alive(self) -> None:
         """
-        One that answers may take as long as it likes for the response.
+        One that answers may take as long as it likes for the response; it is asked less and less
+        often, until something else comes.
         """
         user, _ = self.link.request()
-        for _ in range(100):
+        pings = []
+        for _ in range(64):
             self._pass(PING_AFTER)
             self.link.run()
+            pings.append(self.link.origin.pings)
         self.assertIsNone(user.error)
-        self.assertEqual(self.link.origin.pings, 100)
+        self.assertEqual([pings.count(number) for number in range(1, 6)], [2, 4, 8, 16, 16])
+        self.link.origin.respond(1, ended=False)
+        self.link.run()
+        before = self.link.origin.pings
+        self._pass(PING_AFTER)
+        self.link.run()
+        self.assertEqual(self.link.origin.pings, before + 1)
 
     def test_content_is_life(self) -> None:
         """

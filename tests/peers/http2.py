@@ -234,9 +234,7 @@ class Origins:
     """One of each, made at first use."""
 
     def __init__(self) -> None:
-        self.folder = tempfile.mkdtemp(prefix="fc", dir="/tmp")
         self._closing = contextlib.ExitStack()
-        self._closing.callback(shutil.rmtree, self.folder, ignore_errors=True)
         atexit.register(self._closing.close)
 
     @functools.cached_property
@@ -255,19 +253,19 @@ class Origins:
     @functools.cached_property
     def nginx(self) -> HTTP2Nginx:
         backend = f"http://127.0.0.1:{self.plain_hypercorn.port}"
-        origin = HTTP2Nginx(self._make("nginx"), shared().pair, backend)
+        origin = HTTP2Nginx(self._folder(), shared().pair, backend)
         self._closing.callback(origin.stop)
         return origin
 
     @functools.cached_property
     def nghttpd(self) -> Nghttpd:
-        origin = Nghttpd(self._make("nghttpd"), shared().pair)
+        origin = Nghttpd(self._folder(), shared().pair)
         self._closing.callback(origin.stop)
         return origin
 
-    def _make(self, name: str) -> str:
-        path = os.path.join(self.folder, name)
-        os.mkdir(path)
+    def _folder(self) -> str:
+        path = tempfile.mkdtemp(prefix="fc", dir="/tmp")
+        self._closing.callback(shutil.rmtree, path, ignore_errors=True)
         return path
 
 

@@ -69,22 +69,20 @@ class ManyTests(HTTP2TestCase):
         self.ask_many(hypercorn)
         self.assertEqual(len(hypercorn.application.connections), 1)
 
-    def ask_held(self, origin: Origin, count: int) -> list[Asker]:
-        return [self.ask(origin, "/hold", "POST", b"%d" % number) for number in range(count)]
-
     def test_few_streams(self) -> None:
         """An origin that takes four at once on a connection gets more connections, and all are
         answered."""
         hypercorn = self.hypercorn(h2_max_concurrent_streams=4)
         self.assertEqual(self.fetch(hypercorn, "/hello").status, 200)
-        self.check_few(hypercorn, self.ask_held(hypercorn, 40))
-        counts = Counter(each.connection for each in hypercorn.application.seen)
-        self.assertEqual(sum(counts.values()), 41)
-
-    def check_few(self, hypercorn: Hypercorn, askers: list[Asker]) -> None:
+        askers = [self.ask(hypercorn, "/hold", "POST", b"%d" % each) for each in range(40)]
+        for _ in askers:
+            hypercorn.application.arrived.get(timeout=LIMIT)
         hypercorn.application.let_on("/hold", len(askers))
         bodies = [asker.answer().body for asker in askers]
-        self.assertEqual(bodies, [b"%d" % number for number in range(len(askers))])
+        self.assertEqual(bodies, [b"%d" % each for each in range(40)])
+        held = [each for each in hypercorn.application.seen if each.path == "/hold"]
+        counts = Counter(each.connection for each in held)
+        self.assertEqual(set(counts.values()), {4})
 
     def test_few_streams_of_one_connection(self) -> None:
         """If there may be but one connection the others wait for their turn, and none is sent

@@ -17,7 +17,7 @@ from tests.soak.http2_plan import Plan
 from tests.soak.messages import BROKEN_OFF, chunked, read_head
 
 #: Seconds that fastcar is to wait for an origin.
-PATIENCE = 2
+PATIENCE = 3
 #: Responses of fastcar's own that an origin like this gives rise to.
 _EXPECTED = (b"502", b"503", b"504")
 #: Bytes that a slow client reads at a time.

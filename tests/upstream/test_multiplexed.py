@@ -3,6 +3,7 @@ becomes of its exchanges."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from h2.errors import ErrorCodes
@@ -43,9 +44,13 @@ class Owner:
         """Another capacity."""
         self.events.append(f"capacity {connection.capacity}")
 
-    def drain(self, connection: MultiplexedConnection) -> None:
+    def outlived(self, connection: MultiplexedConnection) -> None:
+        """It has served more than were expected."""
+        self.events.append("outlived")
+
+    def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """It will serve no more than it has."""
-        self.events.append("drain")
+        self.events.append("drain" if accepted is None else f"drain after {accepted}")
 
 
 class Exchange(User):
@@ -81,14 +86,12 @@ class MultiplexedTestCase(SynchronousTestCase):
         """Have them introduce themselves."""
         self.connect()
 
-    def connect(
-        self, settings: dict[int, int] | None = None, capacity: int = ASSUMED_CAPACITY
-    ) -> None:
+    def connect(self, settings: dict[int, int] | None = None, expected: int = sys.maxsize) -> None:
         """Begin anew, with what the origin says."""
         self.reactor = MemoryReactor()
         self.owner = Owner()
         self.connection = MultiplexedConnection(
-            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, capacity
+            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, expected
         )
         self.peer = Peer(self.reactor, self.connection)
         self.addCleanup(self.release)
@@ -178,20 +181,21 @@ class LifeTests(MultiplexedTestCase):
         self.assertEqual(self.events(), [])
         self.assertEqual(self.connection.capacity, ASSUMED_CAPACITY)
 
-    def test_probable_capacity(self) -> None:
-        """Until the origin is heard, no more is expected than it has said last."""
-        for settings, capacity in (({}, ASSUMED_CAPACITY), ({3: 20}, 20)):
-            self.connect(settings, 5)
-            self.assertEqual(self.connection.capacity, 5)
-            self.run_origin()
-            self.assertEqual(self.connection.capacity, capacity)
-            self.assertEqual(self.events()[-1:], [f"capacity {capacity}"])
-
-    def test_same_as_last_time(self) -> None:
-        """If it says the same, that counts."""
-        self.connect({3: 5}, 5)
+    def test_short_lived(self) -> None:
+        """Where the last connection was ended early, no more begin at once than it has served."""
+        self.connect({3: 20}, 2)
         self.run_origin()
-        self.assertEqual(self.connection.capacity, 5)
+        self.assertEqual(self.connection.capacity, 2)
+
+    def test_outlived(self) -> None:
+        """One that serves more than the last one has does so without that limit."""
+        self.connect({3: 20}, 2)
+        self.run_origin()
+        for _ in range(3):
+            self.assertEqual(self.connection.capacity, 2)
+            self.start()
+        self.assertEqual(self.connection.capacity, 20)
+        self.assertIn("outlived", self.events())
 
     def test_reset_by_the_origin(self) -> None:
         """A stream that is reset makes room too."""

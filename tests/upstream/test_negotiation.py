@@ -144,8 +144,7 @@ class CapacityTests(HTTP2TestCase):
     """What is known of an origin's capacity."""
 
     def test_remembered(self) -> None:
-        """A new connection is not given more than the last one could take, before it has said how
-        many it takes itself."""
+        """What the last connection could take decides how many are opened."""
         self.settings = {3: 5}
         first = self.warm_up()
         first.go_away(1)
@@ -160,16 +159,33 @@ class CapacityTests(HTTP2TestCase):
         self.h2.answer_all()
         self.assertEqual(answers(clients), [b"/%d" % number for number in range(20)])
 
+    def test_one_request_a_connection(self) -> None:
+        """An origin that ends each connection after its first request gets one for each, once that
+        is known."""
+        self.warm_up().go_away(1)
+        self.run_origins()
+        clients = self.get(6)
+        self.h2.go_away(1)
+        self.run_origins()
+        for _ in range(10):
+            for each in self.origins:
+                if each.open:
+                    each.answer_all()
+                    each.go_away(1)
+            self.run_origins()
+        self.assertEqual(answers(clients), [b"/%d" % number for number in range(6)])
+        self.assertEqual(len(self.origins), 1 + 6)
+
     def test_many_origins(self) -> None:
         """That of so many origins is remembered, and no more."""
-        self.patch(pool, "MAX_KNOWN_CAPACITIES", 2)
-        self.settings = {3: 5}
+        self.patch(pool, "MAX_SHORT_LIVED", 2)
         for name in (b"a.test", b"b.test", b"c.test"):
-            client = self.secure()
-            self.send(request(host=name), client)
-            self.h2.answer_all()
-            client.close()
-        self.assertEqual(len(self.proxy.pool._capacities), 1)
+            clients = [self.secure() for _ in range(2)]
+            for client in clients:
+                self.send(request(host=name), client)
+            self.h2.go_away(1)
+            self.run_origins()
+        self.assertEqual(len(self.proxy.pool._short_lived), 1)
 
     def test_http1_then_http2(self) -> None:
         """An origin that has begun to speak HTTP/2 is served by one connection before long."""
