@@ -310,9 +310,8 @@ class PoolCore(Generic[K, C, W]):
             first = next(iter(lane.line.values()))
             if self._put_back(first, now, decisions):
                 pass
-            elif first.number > attempt.number and lane.breaker.allows(now):
-                # It came when most of this attempt's time was over; it gets one of its own.
-                self._begin(lane, None, decisions)
+            elif self._came_late(first, attempt, now) and lane.breaker.allows(now):
+                self._begin(lane, None, now, decisions)
             else:
                 del lane.line[first.waiter]
                 decisions.append(Refuse(lane.key, first.waiter, Refusal.ATTEMPT_FAILED, error))
@@ -445,7 +444,7 @@ class PoolCore(Generic[K, C, W]):
             and self._total < self.limits.max_connections
             and lane.may_open(self.limits.max_connections_per_origin, now)
         ):
-            self._begin(lane, None, decisions)
+            self._begin(lane, None, now, decisions)
             self._recount(lane, now)
         return decisions
 
@@ -837,7 +836,7 @@ class PoolCore(Generic[K, C, W]):
                 break
             heapq.heappop(self._listed)
             first.listed = None
-            self._begin(first, first.first_queued(), decisions)
+            self._begin(first, first.first_queued(), now, decisions)
             self._recount(first, now)
             self._list(first)
         self._make_room(lane, decisions)
@@ -876,12 +875,13 @@ class PoolCore(Generic[K, C, W]):
         self,
         lane: Lane[K, C, W],
         place: Place[K, C, W] | None,
+        now: float,
         decisions: list[Decision[W, C, K]],
     ) -> None:
         """
         Begin an attempt: for the one in this place if it must be fresh, else for anyone in line.
         """
-        attempt = Attempt(lane, self._number, probe=lane.breaker.started())
+        attempt = Attempt(lane, now, probe=lane.breaker.started())
         lane.opening += 1
         self._total += 1
         if place is not None and place.fresh:
@@ -894,6 +894,14 @@ class PoolCore(Generic[K, C, W]):
             self._promise(lane)
         decisions.append(Open(attempt))
 
+    def _came_late(self, place: Place[K, C, W], attempt: Attempt[K, C, W], now: float) -> bool:
+        """
+        Whether a request came when most of the time of an attempt was over that has failed: it gets
+        one of its own.
+        """
+        came = place.deadline - self.limits.queue_timeout
+        return came - attempt.begun > now - came
+
     def _warm_up(self, lane: Lane[K, C, W], now: float, decisions: list[Decision[W, C, K]]) -> None:
         if not lane.warm or now < lane.warm_from:
             return
@@ -902,7 +910,7 @@ class PoolCore(Generic[K, C, W]):
             and self._total < self.limits.max_connections
             and lane.may_open(self.limits.max_connections_per_origin, now)
         ):
-            self._begin(lane, None, decisions)
+            self._begin(lane, None, now, decisions)
             self._recount(lane, now)
 
     def _cool_down(self, lane: Lane[K, C, W], now: float) -> None:

@@ -97,18 +97,18 @@ class Attempt(Generic[K, C, W]):
     @ivar key: to whom.
     @ivar waiter: whose it is; None: it is for the first in line when it succeeds.
     @ivar deadline: until when that may be in a queue, should this fail; seconds.
-    @ivar number: requests with a larger one have come later.
+    @ivar begun: when it was; seconds.
     @ivar probe: it shows whether an origin that has failed works again.
     """
 
-    __slots__ = ("deadline", "key", "lane", "number", "probe", "waiter")
+    __slots__ = ("begun", "deadline", "key", "lane", "probe", "waiter")
 
     def __init__(
-        self, lane: Lane[K, C, W], number: int, waiter: W | None = None, probe: bool = False
+        self, lane: Lane[K, C, W], begun: float, waiter: W | None = None, probe: bool = False
     ) -> None:
         self.key = lane.key
         self.lane = lane
-        self.number = number
+        self.begun = begun
         self.waiter = waiter
         self.deadline = 0.0
         self.probe = probe

@@ -193,10 +193,11 @@ class HTTP2TestCase(ProxyTestCase):
         moved = True
         while moved:
             self.proxy.reactor.settle()
-            self._adopt()
+            self.adopt()
             moved = sum(origin.run() for origin in self.origins) > 0
 
-    def _adopt(self) -> None:
+    def adopt(self) -> None:
+        """Play the origins of new connections."""
         known = {id(each.peer) for each in self.origins}
         for peer in self.proxy.origins:
             if id(peer) not in known and speaks_http2(peer):

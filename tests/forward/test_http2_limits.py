@@ -72,6 +72,20 @@ class CapacityTests(HTTP2TestCase):
             self.origins[0].reset(stream, ErrorCodes.REFUSED_STREAM)
         self.run_origins()
 
+    def test_two_settings_at_once(self) -> None:
+        """An origin that changes something else in the same breath has nevertheless said how many
+        it takes."""
+        self.start(max_connections_per_origin=1)
+        self.settings = {3: 6}
+        self.proxy.accepting = False
+        clients = self.get(10)
+        self.proxy.connects[0].accept()
+        self.adopt()
+        self.origins[0].h2.update_settings({4: 70_000})
+        self.run_origins()
+        self.assertLessEqual(len(self.h2.open), 6)
+        self.served(clients)
+
     def test_http1_after_all(self) -> None:
         """If the origin chooses HTTP/1.1, there are as many connections as requests."""
         self.proxy.http2 = False

@@ -381,11 +381,14 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(pool.refused, {})
 
     def test_newcomers(self) -> None:
-        """Those who came when it was under way get one of their own together."""
+        """Those who came when most of its time was over get one of their own together."""
         pool = Driver(expected=100)
-        pool.acquire("a", *names(1, 50))
+        pool.acquire("a", *names(1, 20))
+        pool.wait(3)
+        pool.acquire("a", *names(21, 50))
+        pool.wait(2)
         pool.fail()
-        self.assertEqual(list(pool.refused), ["1"])
+        self.assertEqual(list(pool.refused), list(names(1, 20)))
         self.assertEqual(pool.opening_for, ["a"])
         self.assertEqual(pool.counts("a").queued, 0)
 

@@ -152,8 +152,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.idle: list[Connection] = []
         self.waiting: dict[str, Request] = {}
         self.answered: set[str] = set()
-        #: With the number of the last request that had come when each began.
-        self.attempts: dict[PoolAttempt, int] = {}
+        #: With the time at which each began.
+        self.attempts: dict[PoolAttempt, float] = {}
         self.past = {key: Past() for key in KEYS}
         self.arrivals = 0
         #: The core knows what time it is.
@@ -403,7 +403,8 @@ class PoolMachine(RuleBasedStateMachine):
         attempt = chosen(list(self.attempts), pick)
         begun = self.attempts.pop(attempt)
         self.past[attempt.key].failed += 1
-        older = {name for name, each in self.waiting.items() if each.number <= begun}
+        half = (begun + self.now) / 2
+        early = {name for name, each in self.waiting.items() if each.since <= half}
         shared = sum(each.key == attempt.key and each.waiter is None for each in self.attempts)
         promised = self.lane(attempt.key).promised
         let_down = max(promised - shared * self.width[attempt.key], 0)
@@ -416,7 +417,7 @@ class PoolMachine(RuleBasedStateMachine):
         ]
         assert len(failed) <= let_down + owner, "who did not count on it"
         assert let_down <= self.width[attempt.key]
-        assert all(each.waiter in older or self.is_left_alone(attempt.key) for each in failed)
+        assert all(each.waiter in early or self.is_left_alone(attempt.key) for each in failed)
         self.perform(decisions)
 
     @rule(seconds=st.sampled_from((0.0, 0.25, 0.5, 1.0, 4.0, 11.0)), told=st.booleans())
@@ -472,7 +473,7 @@ class PoolMachine(RuleBasedStateMachine):
                 case Assign(waiter, connection):
                     self.assigned(self.waiting[waiter], connection)
                 case Open(attempt):
-                    self.attempts[attempt] = self.arrivals
+                    self.attempts[attempt] = self.now
                     assert self.total <= self.limits.max_connections, "over the total"
                 case Close(connection):
                     known = self.connections[connection]

@@ -189,4 +189,4 @@ _TROUBLES: list[tuple[str, Callable[[Connection], Coroutine[Any, Any, None]]]] =
     ("vanished", Connection._vanish),
     ("broke the rules", Connection._break_rules),
 ]
-_TROUBLE_WEIGHTS = (40, 20, 8, 12, 8, 4, 4, 3)
+_TROUBLE_WEIGHTS = (36, 18, 8, 12, 8, 6, 8, 4)
