@@ -4,7 +4,8 @@ are much alike: the library hpack, with what it would do again and again remembe
 
 Theory of operation.  How a field is written depends on the table and on nothing else.  So as long
 as the table has not changed, a field that is in it is written as the last time, and a header
-section that did not change it means what it meant the last time.
+section that did not change it means what it meant the last time.  A section that refers to no entry
+of the table always means the same, and adds the same to it: nginx sends only such.
 
 The table only helps if it is left alone: every entry moves all others.  So a field enters it when
 its name has had the same value twice in a row, and not, like the path, with each request anew.
@@ -34,18 +35,31 @@ _NEVER = 0x10
 
 class CountingTable(HeaderTable):
     """
-    A table that can tell whether it has changed.
+    A table that can tell what is done to it.
 
-    @ivar changes: how often it has.
+    @ivar changes: how often it has changed.
+    @ivar resizes: how often its size has.
+    @ivar highest: the highest index that was asked for.
+    @ivar added: entries, if somebody wants to know.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.changes = 0
+        self.resizes = 0
+        self.highest = 0
+        self.added: list[tuple[bytes, bytes]] | None = None
 
     def add(self, name: bytes, value: bytes) -> None:
         self.changes += 1
+        if self.added is not None:
+            self.added.append((name, value))
         super().add(name, value)
+
+    def get_by_index(self, index: int) -> tuple[bytes, bytes]:
+        if index > self.highest:
+            self.highest = index
+        return super().get_by_index(index)
 
     @property
     def maxsize(self) -> int:
@@ -54,6 +68,7 @@ class CountingTable(HeaderTable):
     @maxsize.setter
     def maxsize(self, size: int) -> None:
         self.changes += 1
+        self.resizes += 1
         HeaderTable.maxsize.fset(self, size)  # type: ignore[attr-defined]  # so is this
 
 
@@ -142,7 +157,10 @@ class SectionDecoder(Decoder):
         """
         super().__init__(max_header_list_size)
         self.header_table = CountingTable()
+        # Sections that mean this as long as the table is as it was, and those that always do, with
+        # what they add to it.
         self._known: dict[bytes, Any] = {}
+        self._constant: dict[bytes, tuple[Any, list[tuple[bytes, bytes]]]] = {}
         self._changes = 0
 
     def decode(self, data: bytes, raw: bool = False) -> Any:
@@ -150,16 +168,32 @@ class SectionDecoder(Decoder):
         @raise HPACKError: it cannot be read.
         """
         table = self.header_table
+        constant = self._constant.get(data)
+        if constant is not None:
+            fields, added = constant
+            for name, value in added:
+                table.add(name, value)
+            return fields
         if self._changes != table.changes:
             self._changes = table.changes
             self._known.clear()
         fields = self._known.get(data)
-        if fields is None:
-            fields = super().decode(data, raw)
-            if (
-                table.changes == self._changes
-                and len(data) <= MAX_SECTION
-                and len(self._known) < MAX_SECTIONS
-            ):
-                self._known[data] = fields
+        return self._read(data, raw) if fields is None else fields
+
+    def _read(self, data: bytes, raw: bool) -> Any:
+        table = self.header_table
+        resizes = table.resizes
+        table.highest = 0
+        added: list[tuple[bytes, bytes]] = []
+        table.added = added
+        fields = super().decode(data, raw)
+        table.added = None
+        if len(data) > MAX_SECTION or table.resizes != resizes:
+            return fields
+        if table.highest <= HeaderTable.STATIC_TABLE_LENGTH:
+            if len(self._constant) >= MAX_SECTIONS:
+                self._constant.clear()
+            self._constant[data] = fields, added
+        elif not added and len(self._known) < MAX_SECTIONS:
+            self._known[data] = fields
         return fields

@@ -480,9 +480,9 @@ class Session:
         if SettingCodes.INITIAL_WINDOW_SIZE in changed:
             for stream in self._streams.values():
                 self._queue(stream)
-        if SettingCodes.MAX_CONCURRENT_STREAMS in changed and not self.going_away:
-            # Of several in one segment the last one holds already.
-            limit = self._library.remote_settings.max_concurrent_streams
+        # Of several in one segment the last one holds already.
+        limit = self._library.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
+        if limit is not None and not self.going_away:
             capacity = min(limit, MAX_CAPACITY)
             if capacity != self.capacity:
                 self.capacity = capacity

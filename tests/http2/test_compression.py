@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
-from hpack.exceptions import OversizedHeaderListError
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -162,6 +162,32 @@ class SectionDecoderTests(SynchronousTestCase):
         self.assertEqual([tuple(each) for each in first], GET)
         self.assertIs(self.decoder.decode(block, raw=True), first)
 
+    def test_without_the_table(self) -> None:
+        """A section that refers to nothing in the table means the same again, and adds the same."""
+        block = b"\x40\x01x\x011\x40\x01y\x012"
+        first = self.decoder.decode(block, raw=True)
+        self.decoder.decode(self.encoder.encode([(b"z", b"3")]), raw=True)
+        self.assertIs(self.decoder.decode(block, raw=True), first)
+        self.assertEqual(
+            list(self.decoder.header_table.dynamic_entries),
+            [(b"y", b"2"), (b"x", b"1"), (b"z", b"3"), (b"y", b"2"), (b"x", b"1")],
+        )
+
+    def test_not_after_an_error(self) -> None:
+        """What could not be read is not remembered."""
+        for _ in range(2):
+            with self.assertRaises(HPACKError):
+                self.decoder.decode(b"\x40\x01x\x011\x40\x05y", raw=True)
+
+    def test_resized(self) -> None:
+        """Nor is one that changes the table's size."""
+        block = b"\x20" + Encoder().encode([(b"x", b"1")])
+        for _ in range(2):
+            self.decoder.decode(Encoder().encode([(b"z", b"3")]), raw=True)
+            [field] = self.decoder.decode(block, raw=True)
+            self.assertEqual(tuple(field), (b"x", b"1"))
+            self.assertEqual(list(self.decoder.header_table.dynamic_entries), [])
+
     def test_after_a_change(self) -> None:
         """The same bytes mean something else when the table has changed."""
         for _ in range(3):
@@ -180,20 +206,31 @@ class SectionDecoderTests(SynchronousTestCase):
 
     @given(
         st.lists(
-            st.lists(
-                st.tuples(
-                    st.sampled_from((b":status", b"a", b"date")),
-                    st.sampled_from((b"", b"200", b"1", b"y" * 600)),
+            st.tuples(
+                st.lists(
+                    st.tuples(
+                        st.sampled_from((b":status", b"a", b"date")),
+                        st.sampled_from((b"", b"200", b"1", b"y" * 600)),
+                    ),
+                    max_size=3,
                 ),
-                max_size=3,
+                st.sampled_from((False, False, True)),
             ),
             max_size=40,
         )
     )
-    def test_any_sequence(self, sections: list[list[Field]]) -> None:
+    def test_any_sequence(self, sections: list[tuple[list[Field], bool]]) -> None:
         """Whatever comes, in whatever order, is read as by an ordinary decoder."""
         self.setUp()
-        for section in sections:
-            block = self.encoder.encode(section)
+        for section, literally in sections:
+            if literally:
+                # As nginx does it: an entry is made, and never used.
+                block = b"".join(
+                    self.encoder._encode_literal(name, value, b"\x40") for name, value in section
+                )
+                for name, value in section:
+                    self.encoder.header_table.add(name, value)
+            else:
+                block = self.encoder.encode(section)
             fields = self.decoder.decode(block, raw=True)
             self.assertEqual([tuple(each) for each in fields], section)
