@@ -502,10 +502,10 @@ class Session:
         What requests have waited for has come.
         """
         while self._held:
-            stream = next(iter(self._held))
-            fields = self._held.pop(stream)
+            stream, fields = next(iter(self._held.items()))
             if len(self._streams) < self.capacity:
                 self._start(stream, fields)
+                self._held.pop(stream, None)
             else:
                 # It would be refused.
                 error = reset_error(self._name, ErrorCodes.REFUSED_STREAM, False)
@@ -566,7 +566,7 @@ class Session:
             return
         stream.close()
         if stream.id:
-            del self._streams[stream.id]
+            self._streams.pop(stream.id, None)
             if code is not None and not self.broken:
                 self._library.reset_stream(stream.id, code)
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 from h2.errors import ErrorCodes
 from h2.events import RequestReceived, StreamEnded, TrailersReceived
+from h2.exceptions import StreamClosedError
 from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame, RstStreamFrame
 
@@ -119,10 +120,13 @@ class Origin2(ScriptedOrigin):
 
     def reset(self, stream: int, code: int) -> None:
         """
-        Reset a stream.
+        Reset a stream, even one that has ended.
         """
         self._answered.add(stream)
-        self.write(RstStreamFrame(stream, error_code=code))
+        try:
+            self.h2.reset_stream(stream, code)
+        except StreamClosedError:
+            self.write(RstStreamFrame(stream, error_code=code))
         self.run()
 
     def go_away(self, last: int, code: int = ErrorCodes.NO_ERROR) -> None:

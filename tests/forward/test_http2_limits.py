@@ -6,7 +6,7 @@ from __future__ import annotations
 from h2.errors import ErrorCodes
 
 from fastcar_tw.http2 import session
-from fastcar_tw.http2.session import ASSUMED_CAPACITY
+from fastcar_tw.http2.session import ASSUMED_CAPACITY, EARLY_STREAMS
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import Peer
 
@@ -66,11 +66,19 @@ class CapacityTests(HTTP2TestCase):
         self.served(clients)
         self.assertEqual(self.carried(), [35])
 
-    def refuse_surplus(self, count: int) -> None:
-        """Have the origin refuse all but so many, as it does at its limit."""
-        for stream in self.h2.open[count:]:
-            self.origins[0].reset(stream, ErrorCodes.REFUSED_STREAM)
+    def test_refused_meanwhile(self) -> None:
+        """Requests that cross with a lower number are refused, and sent again as there is room."""
+        self.start(max_connections_per_origin=1)
+        origin = self.warm_up()
+        origin.h2.update_settings({3: 3})
+        clients = self.get(10)
+        self.assertEqual(len(origin.open), 10)
+        for stream in origin.open[3:]:
+            origin.reset(stream, ErrorCodes.REFUSED_STREAM)
         self.run_origins()
+        self.assertEqual(len(origin.open), 3)
+        self.served(clients)
+        self.assertEqual(self.carried(), [1 + 10 + 7])
 
     def test_two_settings_at_once(self) -> None:
         """An origin that changes something else in the same breath has nevertheless said how many
@@ -217,6 +225,65 @@ class CapacityTests(HTTP2TestCase):
         self.h2.answer_now()
         self.assertEqual(self.h2.paths[1:], [b"/0", b"/2"])
         self.assertEqual(answers([first, third]), [b"/0", b"/2"])
+
+
+class EarlyTests(HTTP2TestCase):
+    """On a new connection all but a few requests wait for the origin's SETTINGS."""
+
+    def early(self, *asked: bytes) -> list[Peer]:
+        """Have requests under way to an origin that has said nothing yet."""
+        self.proxy.accepting = False
+        clients = self.ask(*(request(b"/%d" % number) for number in range(EARLY_STREAMS)), *asked)
+        self.proxy.accepting = True
+        self.proxy.connects[0].accept()
+        self.adopt()
+        self.origins[0].receive(self.origin.take())
+        return clients
+
+    def test_few(self) -> None:
+        """So few begin at once, the others with the SETTINGS."""
+        clients = self.early(*[request(b"/more")] * 20)
+        self.assertEqual(len(self.origins[0].requests), EARLY_STREAMS)
+        self.run_origins()
+        self.assertEqual(len(self.origins[0].requests), EARLY_STREAMS + 20)
+        self.h2.answer_all()
+        self.assertEqual(answers(clients)[-1], b"/more")
+
+    def test_client_leaves(self) -> None:
+        """Who leaves meanwhile is not asked for."""
+        clients = self.early(request(b"/gone"), request(b"/stays"))
+        clients[-2].close()
+        self.run_origins()
+        self.assertNotIn(b"/gone", self.h2.paths)
+        self.h2.answer_all()
+        self.assertEqual(answers(clients[-1:]), [b"/stays"])
+        self.assertEqual(self.counts(), (0, 1, 0))
+
+    def test_origin_leaves(self) -> None:
+        """If the origin goes instead, what has waited is sent on another connection, POSTs too."""
+        clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
+        self.origins[0].peer.close()
+        self.run_origins()
+        stream = self.h2.requests[self.h2.paths.index(b"/post")]
+        self.assertEqual(self.h2.content_of(stream), b"hello")
+        self.h2.answer_all()
+        self.assertEqual(answers(clients[-1:]), [b"/post"])
+
+    def test_silent_origin(self) -> None:
+        """An origin that never says anything is a timeout for all of them."""
+        self.start(response_timeout=5.0)
+        clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
+        self.proxy.elapse(6)
+        for client in clients:
+            self.assert_error(client, 504, "http_response_timeout")
+        self.assertEqual(self.counts()[2], 0)
+
+    def test_upload(self) -> None:
+        """An upload that waits is read no further than its beginning."""
+        clients = self.early(request(b"/up", method=b"POST", body=bytes(1 << 20)))
+        self.assertGreater(len(clients[-1].unsent), 1 << 19)
+        self.run_origins()
+        self.assertEqual(len(self.h2.content_of(self.h2.requests[-1])), 1 << 20)
 
 
 class AbortTests(HTTP2TestCase):

@@ -36,6 +36,7 @@ class Chaos:
         self.ports: list[int] = []
         self.seed = seed
         self._harmed_at: list[float] = []
+        self._left_at: list[float] = []
         self._open: list[set[Connection]] = []
         self._servers: list[asyncio.Server] = []
         self._context = context
@@ -73,6 +74,7 @@ class Chaos:
             self._servers.append(server)
             self._open.append(set())
             self._harmed_at.append(0)
+            self._left_at.append(0)
             self.most.append(0)
             self.ports.append(server.sockets[0].getsockname()[1])
 
@@ -93,9 +95,11 @@ class Chaos:
         """Whether a request that began then may have suffered from what was not its own fate."""
         if self._harmed_at[plan.origin] > since - _NEWS:
             return True
-        # It is sent four times at most.
         refused = self.refused[plan.number]
-        return refused > 3 or (refused > 0 and not plan.whole_at_once)
+        if plan.whole_at_once:
+            # It is sent four times at most.
+            return refused > 3
+        return refused > 0 or self._left_at[plan.origin] > since - _NEWS
 
     # From connections.
 
@@ -111,6 +115,10 @@ class Chaos:
     def closed(self, connection: Connection) -> None:
         """It is not there any more."""
         self._open[connection.index].discard(connection)
+
+    def leaves(self, connection: Connection) -> None:
+        """It is about to say that it takes no more requests; what is on the way may be lost."""
+        self._left_at[connection.index] = time.monotonic()
 
     def harms(self, connection: Connection) -> None:
         """It is about to end under its requests."""

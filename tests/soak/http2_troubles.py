@@ -158,6 +158,7 @@ class Connection(RespondingConnection):
         """Send GOAWAY, and act on nothing that came after this stream."""
         self.doomed = True
         self.last = last
+        self.chaos.leaves(self)
         self.write(GoAwayFrame(0, last_stream_id=last, error_code=self.rng.choice((0, 0, 2, 11))))
         for exchange in list(self.exchanges.values()):
             if exchange.id > last:
