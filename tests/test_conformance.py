@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "conformance.md"
 COLUMNS = ["§", "word", "n", "requirement", "verdict"]
 VERDICTS = ["met", "met by OpenSSL", "deliberately not met", "not applicable"]
 #: Sentences with a BCP 14 word, by RFC.
-SENTENCES = {"9110": 317, "9112": 112, "8446": 399, "8996": 17}
+SENTENCES = {"9110": 317, "9112": 112, "9113": 239, "8446": 399, "8996": 17}
 TEST = re.compile(r"`((?:\w+\.)*test_\w+)\.(\w+)\.(test_\w+)`")
 
 

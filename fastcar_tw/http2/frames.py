@@ -40,6 +40,9 @@ MAX_FRAME = 64 * 1024
 
 _HEADER = struct.Struct(">HBBBL")
 _STREAM_ID = 2**31 - 1
+#: Flags of DATA.
+_END_STREAM = 0x01
+_PADDED = 0x08
 #: Types of frames that mean something to a client.  The others are to be ignored (RFC 9113
 #: section 5.5); so are PRIORITY (section 5.3.2) and ALTSVC, which we have no use for.
 _KNOWN = {
@@ -56,6 +59,24 @@ _KNOWN = {
         ContinuationFrame,
     )
 }
+
+
+class Content:
+    """
+    DATA frames of one stream that came together, with content and without padding: most of what
+    comes, and so it is not taken apart any further.
+
+    @ivar stream_id: of the stream.
+    @ivar pieces: the content, a piece from each.
+    @ivar ended: the last of them had END_STREAM.
+    """
+
+    __slots__ = ("ended", "pieces", "stream_id")
+
+    def __init__(self, stream_id: int) -> None:
+        self.stream_id = stream_id
+        self.pieces: list[memoryview] = []
+        self.ended = False
 
 
 class FrameReader:
@@ -76,7 +97,7 @@ class FrameReader:
         self._block: list[HeadersFrame | PushPromiseFrame | ContinuationFrame] = []
         self._block_size = 0
 
-    def frames(self, data: bytes) -> Iterator[Frame]:
+    def frames(self, data: bytes) -> Iterator[Frame | Content]:
         """
         Yields the frames that are complete with these bytes.
 
@@ -91,19 +112,33 @@ class FrameReader:
         start, need = 0, 9
         end = len(data)
         view = memoryview(data)
+        run: Content | None = None
         while end - start >= 9:
             high, low, kind, flags, stream_id = _HEADER.unpack_from(data, start)
             length = high << 8 | low
+            stream_id &= _STREAM_ID
+            plain = kind == 0 and 0 < length <= MAX_FRAME and not (flags & _PADDED or self._block)
+            if run is not None and (run.ended or run.stream_id != stream_id or not plain):
+                yield run
+                run = None
             if length > MAX_FRAME:
                 raise FrameTooLargeError(f"a frame of {length} bytes, {MAX_FRAME} are allowed")
             need = 9 + length
             if end - start < need:
                 break
-            frame = self._parse(kind, flags, stream_id & _STREAM_ID, view[start + 9 : start + need])
+            payload = view[start + 9 : start + need]
             start += need
             need = 9
+            if plain:
+                run = run or Content(stream_id)
+                run.pieces.append(payload)
+                run.ended = bool(flags & _END_STREAM)
+                continue
+            frame = self._parse(kind, flags, stream_id, payload)
             if frame is not None:
                 yield frame
+        if run is not None:
+            yield run
         self._need = need
         self._partial += data[start:]
 

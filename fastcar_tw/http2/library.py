@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, ConnectionState, H2Connection
@@ -59,7 +59,7 @@ from hyperframe.frame import (
 
 from fastcar_tw.http2.budget import FrameBudget
 from fastcar_tw.http2.compression import TABLE_SIZE, FieldEncoder, SectionDecoder
-from fastcar_tw.http2.frames import MAX_FRAME, MAX_HEADER_LIST, FrameReader
+from fastcar_tw.http2.frames import MAX_FRAME, MAX_HEADER_LIST, Content, FrameReader
 
 if TYPE_CHECKING:
     from hpack.struct import HeaderWeaklyTyped
@@ -174,6 +174,10 @@ class ClientConnection(H2Connection):
         self._budget = FrameBudget(clock)
         self._reader = FrameReader(self._budget)
         self._greeted = False
+        self._handlers: dict[type, Callable[[Any], tuple[list[Frame], list[Event]]]] = {
+            **self._frame_dispatch_table,
+            Content: self._take_content,
+        }
 
     def receive_data(self, data: bytes) -> list[Event]:  # type: ignore[override]
         """
@@ -197,17 +201,17 @@ class ClientConnection(H2Connection):
             events.append(ConnectionFailed(code, text))
         return events
 
-    def _receive_frame(self, frame: Frame) -> list[Event]:
+    def _receive_frame(self, frame: Frame | Content) -> list[Event]:
         # h2's makes a string of each frame for a log nobody reads, and looks up how a stream has
         # ended, to answer late frames one by one.
         if not self._greeted:
             if not isinstance(frame, SettingsFrame) or "ACK" in frame.flags:
                 raise ProtocolError
             self._greeted = True
-        frames, events = self._frame_dispatch_table[frame.__class__](frame)
+        frames, events = self._handlers[frame.__class__](frame)
         if frames:
             self._prepare_for_sending(frames)
-        return events  # type: ignore[no-any-return]
+        return events
 
     def _opened(self, stream_id: int) -> H2Stream | None:
         """
@@ -264,21 +268,34 @@ class ClientConnection(H2Connection):
             raise CompressionError("a header section that cannot be decompressed") from error
 
     def _receive_data_frame(self, frame: DataFrame) -> tuple[list[Frame], list[Event]]:
-        length = frame.flow_controlled_length
-        self._inbound_flow_control_window_manager.window_consumed(length)
-        stream = self._opened(frame.stream_id)
         ended = "END_STREAM" in frame.flags
+        return self._take(frame.stream_id, frame.data, [frame.flow_controlled_length], ended)
+
+    def _take_content(self, run: Content) -> tuple[list[Frame], list[Event]]:
+        content = b"".join(run.pieces)
+        return self._take(run.stream_id, content, [len(piece) for piece in run.pieces], run.ended)
+
+    def _take(
+        self, stream_id: int, content: bytes, sizes: list[int], ended: bool
+    ) -> tuple[list[Frame], list[Event]]:
+        """
+        @param sizes: bytes of each frame that count for the windows.
+        """
+        length = sum(sizes)
+        self._inbound_flow_control_window_manager.window_consumed(length)
+        stream = self._opened(stream_id)
         if stream is None:
-            self._budget.spend_late(length)
+            for size in sizes:
+                self._budget.spend_late(size)
             return [], []
-        if frame.data or ended:
-            self._budget.content(len(frame.data))
+        if content or ended:
+            self._budget.content(len(content))
         else:
             self._budget.spend(length)
         try:
-            frames, events = stream.receive_data(frame.data, ended, length)
+            frames, events = stream.receive_data(content, ended, length)
         except ProtocolError as error:
-            return self._fail(frame.stream_id, error)
+            return self._fail(stream_id, error)
         self._forget(stream)
         return frames, events
 

@@ -151,25 +151,28 @@ class LibraryCase(SynchronousTestCase):
         self.assertEqual(self.sent(), [])
 
 
+#: Methods of our own.
+NEW = ("_decode", "_fail", "_forget", "_opened", "_take", "_take_content", "give_back_window")
+
+
 class OverrideTests(SynchronousTestCase):
     """What this package takes from the inside of h2 must be there in a new release."""
 
     def test_methods(self) -> None:
         """Whatever is overridden exists in h2, with the same parameters."""
-        new = {"_decode", "_fail", "_forget", "_opened", "give_back_window"}
         for ours, theirs in ((ClientConnection, H2Connection), (ClientStream, H2Stream)):
             for name, method in vars(ours).items():
-                if inspect.isfunction(method) and name not in new | {"__init__"}:
+                if inspect.isfunction(method) and name not in {*NEW, "__init__"}:
                     expected = inspect.signature(getattr(theirs, name))
                     parameters = inspect.signature(method).parameters
                     self.assertEqual(list(parameters), list(expected.parameters), name)
 
     def test_new_names_are_free(self) -> None:
         """Names of our own do not hide any of h2's."""
-        for name in ("_decode", "_fail", "_forget", "_opened", "give_back_window"):
+        for name in NEW:
             self.assertFalse(hasattr(H2Connection, name), name)
         theirs = vars(H2Connection())
-        for name in ("_budget", "_reader", "_greeted"):
+        for name in ("_budget", "_greeted", "_handlers", "_reader"):
             self.assertNotIn(name, theirs)
 
     def test_attributes(self) -> None:
@@ -476,8 +479,10 @@ class StreamFailureTests(LibraryCase):
         stream_id = self.open()
         self.receive(self.headers(stream_id))
         pieces = [DataFrame(stream_id, bytes(MAX_FRAME))] * (WINDOW // MAX_FRAME)
-        events = self.receive(*pieces, DataFrame(stream_id, b"x"))
-        self.assertEqual(len(events), len(pieces) + 1)
+        [received] = self.receive(*pieces)
+        assert isinstance(received, DataReceived)
+        self.assertEqual(len(received.data), WINDOW)
+        events = self.receive(DataFrame(stream_id, b"x"))
         self.assert_stream_failed(events, stream_id, ErrorCodes.FLOW_CONTROL_ERROR)
 
     def test_window_update_by_nothing(self) -> None:
