@@ -30,6 +30,10 @@ from fastcar_tw.upstream.backends import Backend
 HTTP2 = b"h2"
 HTTP1 = b"http/1.1"
 
+_NO_HTTP2 = "the origin does not speak HTTP/2"
+#: The alert with which a server says so (RFC 7301 section 3.2).
+_NO_PROTOCOL = "'no application protocol'"
+
 
 class OriginEndpoints:
     """
@@ -64,11 +68,9 @@ class OriginEndpoints:
         if origin.scheme != "https":
             return endpoint
         name = origin.tls_name or origin.host
-        if origin.http2 and self._http2_only:
-            return TLSClientEndpoint(
-                endpoint, self._trust, name, origin.port, (HTTP2,), required_alpn=HTTP2
-            )
-        alpn = (HTTP2, HTTP1) if origin.http2 else (HTTP1,)
+        alpn: tuple[bytes, ...] = (HTTP1,)
+        if origin.http2:
+            alpn = (HTTP2,) if self._http2_only else (HTTP2, HTTP1)
         return TLSClientEndpoint(endpoint, self._trust, name, origin.port, alpn)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
@@ -121,15 +123,13 @@ class TLSClientEndpoint:
         port: int,
         alpn: Sequence[bytes] = (HTTP1,),
         *,
-        required_alpn: bytes | None = None,
         server_begins: bool = False,
     ) -> None:
         """
         @param host: whom the certificate has to name.
-        @param alpn: the protocols to offer (RFC 7301), the one that is liked best first.  Where
-            HTTP/2 is one of several, and is chosen with a cipher suite that it prohibits, the
-            others are offered over a second connection.
-        @param required_alpn: the only one of them that may be chosen; None: any, or none at all.
+        @param alpn: the protocols to offer (RFC 7301), the one that is liked best first.  A server
+            that chooses none does not speak HTTP/2.  Where that is one of several, and is chosen
+            with a cipher suite that it prohibits, the others are offered over a second connection.
         @param server_begins: what is spoken inside may be begun by the server; in HTTP/2 it always
             may (RFC 9113 section 3.4).
         """
@@ -138,7 +138,6 @@ class TLSClientEndpoint:
         self._host = host
         self._port = port
         self._alpn = alpn
-        self._required_alpn = required_alpn
         self._server_begins = server_begins
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -147,7 +146,7 @@ class TLSClientEndpoint:
             below fails with.
         """
         connecting = self._connect(protocolFactory, self._alpn)
-        if self._required_alpn is None and HTTP2 in self._alpn:
+        if HTTP2 in self._alpn and len(self._alpn) > 1:
             connecting.addErrback(self._connect_without_http2, protocolFactory)
         return connecting
 
@@ -158,8 +157,7 @@ class TLSClientEndpoint:
             return fail(error)
 
         def make(above: Any, ready: Deferred[IProtocol]) -> TLSClientLayer:
-            begins = self._server_begins
-            return TLSClientLayer(machine, above, ready, alpn, self._required_alpn, begins)
+            return TLSClientLayer(machine, above, ready, alpn, self._server_begins)
 
         return connect_stacked(self._below, factory, make)
 
@@ -181,7 +179,7 @@ class TLSClientLayer(TLSLayer):
     The client side of TLS, which reports the end of its handshake to a Deferred.
     """
 
-    __slots__ = ("_above", "_alpn", "_ready", "_required_alpn", "peer_begins")
+    __slots__ = ("_above", "_alpn", "_ready", "peer_begins")
 
     def __init__(
         self,
@@ -189,14 +187,12 @@ class TLSClientLayer(TLSLayer):
         above: Any,
         ready: Deferred[IProtocol],
         alpn: Sequence[bytes],
-        required_alpn: bytes | None,
         server_begins: bool,
     ) -> None:
         super().__init__(machine)
         self._above = above
         self._ready = ready
         self._alpn = alpn
-        self._required_alpn = required_alpn
         self.peer_begins = server_begins
 
     def makeConnection(self, transport: Any) -> None:
@@ -211,8 +207,8 @@ class TLSClientLayer(TLSLayer):
         chosen = connection.get_alpn_proto_negotiated()
         if chosen and chosen not in self._alpn:
             raise TLSError("the peer chose a protocol that was not offered")
-        if self._required_alpn not in (None, chosen):
-            raise TLSError("the origin does not speak HTTP/2")
+        if not chosen and self._needs_http2:
+            raise TLSError(_NO_HTTP2)
         if chosen == HTTP2:
             if not permits_http2(connection):
                 raise InadequateSecurityError(
@@ -228,6 +224,13 @@ class TLSClientLayer(TLSLayer):
         self._ready.callback(self.protocol)
 
     def failed(self, reason: Failure) -> None:
+        error = reason.value
+        if self._needs_http2 and isinstance(error, TLSError) and _NO_PROTOCOL in error.reason:
+            reason = Failure(TLSError(_NO_HTTP2))
         # It may have been given up before.
         if not self._ready.called:
             self._ready.errback(reason)
+
+    @property
+    def _needs_http2(self) -> bool:
+        return HTTP2 in self._alpn and HTTP1 not in self._alpn

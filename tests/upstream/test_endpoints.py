@@ -186,7 +186,7 @@ class ChoiceTests(SynchronousTestCase):
         machine = Trust((), ("a.test",)).client("a.test", 443, (HTTP2,))
         shake(machine, self.server(HTTP2))
         for alpn, refused in (((HTTP2,), False), ((HTTP1,), True), ((), True)):
-            layer = TLSClientLayer(machine, None, Deferred(), alpn, None, False)
+            layer = TLSClientLayer(machine, None, Deferred(), alpn, False)
             if not refused:
                 layer.check(b"")
                 continue
@@ -194,15 +194,14 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(error.reason, "the peer chose a protocol that was not offered")
 
     def test_required(self) -> None:
-        """Where there has to be HTTP/2, any other choice is refused, and so is none: a 502."""
-        for choice in (HTTP1, SSL.NO_OVERLAPPING_PROTOCOLS):
-            error = self.refused(self.server(choice), required_alpn=HTTP2)
-            self.assertEqual(error.reason, "the origin does not speak HTTP/2")
-            told = self.assertRaises(GatewayError, connect_error, Failure(error), "https://a:443")
-            assert isinstance(told, GatewayError)
-            self.assertEqual((told.status, told.proxy_status), (502, "tls_protocol_error"))
-            self.assertEqual(told.text, "https://a:443: the origin does not speak HTTP/2")
-        _, connecting = self.connect(self.server(HTTP2), required_alpn=HTTP2)
+        """Where there has to be HTTP/2, a server that chooses nothing is refused: a 502."""
+        error = self.refused(self.server(SSL.NO_OVERLAPPING_PROTOCOLS), alpn=(HTTP2,))
+        self.assertEqual(error.reason, "the origin does not speak HTTP/2")
+        told = self.assertRaises(GatewayError, connect_error, Failure(error), "https://a:443")
+        assert isinstance(told, GatewayError)
+        self.assertEqual((told.status, told.proxy_status), (502, "tls_protocol_error"))
+        self.assertEqual(told.text, "https://a:443: the origin does not speak HTTP/2")
+        _, connecting = self.connect(self.server(HTTP2), alpn=(HTTP2,))
         self.assertEqual(self.successResultOf(connecting).transport.alpn, "h2")
 
     def test_first_frames(self) -> None:
@@ -234,7 +233,7 @@ class ChoiceTests(SynchronousTestCase):
     def test_inadequate_security_only(self) -> None:
         """If there has to be HTTP/2, there is nothing else to offer."""
         server = self.server(HTTP2, PROHIBITED)
-        error = self.refused(server, alpn=(HTTP2,), required_alpn=HTTP2)
+        error = self.refused(server, alpn=(HTTP2,))
         self.assertIsInstance(error, InadequateSecurityError)
         for word in (PROHIBITED.decode(), "INADEQUATE_SECURITY"):
             self.assertIn(word, error.reason)
