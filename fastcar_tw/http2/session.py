@@ -14,9 +14,11 @@ Nobody can do more than end its own stream.  A user that raises is cut off; what
 one stream; only what breaks the connection itself (RFC 9113 section 5.4.1) ends them all.
 
 An idle connection may have died unnoticed.  So the first request after a pause goes with a PING,
-and one that must not be sent twice waits for the answer: if none comes it was certainly not acted
-on.  On a new connection all but a few requests wait for the origin's SETTINGS, which say how many
-it takes: some origins end the connection over one too many.
+and one that must not be sent twice waits for the answer, and takes no content meanwhile: if none
+comes it was certainly not acted on, and can be sent again.
+
+Until the origin's SETTINGS have said how many requests it takes at once, only a few begin: some
+origins end the connection over one too many.
 """
 
 from __future__ import annotations
@@ -53,11 +55,11 @@ from fastcar_tw.http2.library import ClientConnection, ConnectionFailed, StreamF
 from fastcar_tw.http2.stream import Stream, StreamUser
 from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, StreamWindow
 
-#: Streams at once: until the origin has said how many, and however many it says.
+#: Streams at once: before the origin's SETTINGS have come, if they do not say how many, and however
+#: many they say.
+EARLY_STREAMS = 4
 ASSUMED_CAPACITY = 100
 MAX_CAPACITY = 1000
-#: How many begin before it has said so.
-EARLY_STREAMS = 4
 #: After the last one no stream is opened; a margin is kept for those that are held back.
 LAST_STREAM_ID = 2**31 - 1 - 2 * MAX_CAPACITY
 
@@ -99,7 +101,7 @@ class SessionOwner(Protocol):
 
     def capacity_changed(self) -> None:
         """
-        L{Session.capacity} is another.
+        L{Session.capacity} is another, or is what the origin's first SETTINGS say.
         """
 
     def going_away(self) -> None:
@@ -153,7 +155,7 @@ class Session:
         @param clock: seconds.
         @param origin_name: for errors.
         """
-        self.capacity = ASSUMED_CAPACITY
+        self.capacity = EARLY_STREAMS
         self.accepted: int | None = None
         self.going_away = False
         self.broken = False
@@ -162,7 +164,7 @@ class Session:
         self._name = origin_name
         self._library = ClientConnection(clock, stream_window=INITIAL_WINDOW)
         self._streams: dict[int, Stream] = {}
-        # Requests that wait for a sign of life, or for the first SETTINGS.
+        # Requests that wait for a sign of life.
         self._held: dict[Stream, Sequence[Field]] = {}
         # Streams with content, in turns; some have ended since.
         self._line: deque[Stream] = deque()
@@ -215,9 +217,9 @@ class Session:
         doubtful = self._clock() - self._heard > IDLE_TRUST
         if doubtful:
             self._ping()
-        early = not self._greeted and len(self._streams) >= EARLY_STREAMS
-        if early or (doubtful and not user.is_repeatable()):
+        if doubtful and not user.is_repeatable():
             self._held[stream] = fields
+            stream.hold()
         else:
             self._start(stream, fields)
         self._settle()
@@ -482,30 +484,20 @@ class Session:
                 self._queue(stream)
         # Of several in one segment the last one holds already.
         limit = self._library.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
-        if limit is not None and not self.going_away:
-            capacity = min(limit, MAX_CAPACITY)
-            if capacity != self.capacity:
-                self.capacity = capacity
-                self._owner.capacity_changed()
-        if not self._greeted:
+        capacity = ASSUMED_CAPACITY if limit is None else min(limit, MAX_CAPACITY)
+        if (capacity != self.capacity or not self._greeted) and not self.going_away:
+            self.capacity = capacity
             self._greeted = True
-            if self._pinged is None:
-                self._start_held()
+            self._owner.capacity_changed()
 
     def _ping_answered(self, event: PingAckReceived) -> None:
         self._pinged = None
-        if self._greeted:
-            self._start_held()
-
-    def _start_held(self) -> None:
-        """
-        What requests have waited for has come.
-        """
         while self._held:
             stream, fields = next(iter(self._held.items()))
             if len(self._streams) < self.capacity:
                 self._start(stream, fields)
                 self._held.pop(stream, None)
+                self._guard(stream, stream.check_drained)
             else:
                 # It would be refused.
                 error = reset_error(self._name, ErrorCodes.REFUSED_STREAM, False)

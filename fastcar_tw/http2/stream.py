@@ -201,6 +201,13 @@ class Stream:
         self._content += content
         self._ended = ended
 
+    def hold(self) -> None:
+        """
+        Nothing of it is sent for now, and nothing more is taken.
+        """
+        self._full = True
+        self.user.upstream_full()
+
     def check_full(self) -> None:
         """
         Tell the user if the stream has become full.

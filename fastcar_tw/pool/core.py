@@ -198,7 +198,7 @@ class PoolCore(Generic[K, C, W]):
         """
         decisions: list[Decision[W, C, K]] = []
         lane = self._lane(key)
-        new = again and lane.width == 1
+        new = again and not lane.multiplexed
         if not new:
             for each in self._serving(lane):
                 connection = self._take_usable(each, now, decisions)
@@ -264,7 +264,13 @@ class PoolCore(Generic[K, C, W]):
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
         lane.error = None
-        self._learn_width(lane, connection)
+        if connection.unheard:
+            lane.unheard.add(connection)
+            if not lane.multiplexed:
+                lane.multiplexed = True
+                lane.width = self._expected_capacity(lane.key)
+        else:
+            self._learn_width(lane, connection)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
             self._assign(attempt.waiter, connection, decisions)
@@ -333,6 +339,9 @@ class PoolCore(Generic[K, C, W]):
         lane.leaving += 1
         if connection.multiplexed:
             lane.roomy.pop(connection, None)
+            if connection.unheard:
+                self._heard(lane, connection)
+                self._promise_anew(lane)
         if connection.in_use:
             self._draining += 1
         else:
@@ -396,12 +405,15 @@ class PoolCore(Generic[K, C, W]):
 
     def capacity_changed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
-        A multiplexed connection can serve another number of requests at once than before.
+        A multiplexed connection can serve another number of requests at once than before, or its
+        origin has confirmed it.
         """
         decisions: list[Decision[W, C, K]] = []
         lane: Lane[K, C, W] | None = connection.lane
         if lane is None or connection.leaving:
             return decisions
+        if connection.unheard:
+            self._heard(lane, connection)
         self._learn_width(lane, connection)
         if connection in self._idle:
             if not self._may_serve(connection, now):
@@ -687,10 +699,18 @@ class PoolCore(Generic[K, C, W]):
         What one connection serves is expected of the next; that one serves nobody for the moment
         says nothing.
         """
+        lane.multiplexed = connection.multiplexed
         if not connection.multiplexed:
             lane.width = 1
         elif connection.capacity:
             lane.width = connection.capacity
+
+    def _heard(self, lane: Lane[K, C, W], connection: C) -> None:
+        """
+        Nobody counts on more from a connection any longer than it can serve.
+        """
+        connection.unheard = False
+        lane.unheard.discard(connection)
 
     def _promise_anew(self, lane: Lane[K, C, W]) -> None:
         """
@@ -782,7 +802,7 @@ class PoolCore(Generic[K, C, W]):
         """
         Those who wait for nothing count on the attempts that nobody counts on.
         """
-        if lane.opening:
+        if lane.opening or lane.unheard:
             while lane.promised < lane.may_promise and self._has_next(lane):
                 waiter, _ = lane.queued.popitem(last=False)
                 del self._queue[waiter]
@@ -881,7 +901,7 @@ class PoolCore(Generic[K, C, W]):
         """
         Begin an attempt: for the one in this place if it must be fresh, else for anyone in line.
         """
-        attempt = Attempt(lane, now, probe=lane.breaker.started())
+        attempt = Attempt(lane, self._number, now, probe=lane.breaker.started())
         lane.opening += 1
         self._total += 1
         if place is not None and place.fresh:
@@ -896,9 +916,11 @@ class PoolCore(Generic[K, C, W]):
 
     def _came_late(self, place: Place[K, C, W], attempt: Attempt[K, C, W], now: float) -> bool:
         """
-        Whether a request came when most of the time of an attempt was over that has failed: it gets
-        one of its own.
+        Whether a request came after an attempt was begun that has failed: it gets one of its own.
+        Where many count on one, it must have come when most of its time was over.
         """
+        if not place.lane.multiplexed:
+            return place.number > attempt.number
         came = place.deadline - self.limits.queue_timeout
         return came - attempt.begun > now - came
 

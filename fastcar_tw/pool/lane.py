@@ -36,6 +36,8 @@ class PooledConnection:
     @cvar multiplexed: it may serve several requests at once.
     @ivar capacity: how many.
     @ivar in_use: how many it serves, of a multiplexed one.
+    @ivar unheard: its origin has not said yet how many it may serve; C{capacity} is how many may
+        begin until then.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class PooledConnection:
         "lane",
         "leaving",
         "retire_at",
+        "unheard",
     )
 
     multiplexed = False
@@ -60,6 +63,7 @@ class PooledConnection:
         self.condemned: Retired | None = None
         self.capacity = 1
         self.in_use = 0
+        self.unheard = False
 
 
 class Place(Generic[K, C, W]):
@@ -97,17 +101,24 @@ class Attempt(Generic[K, C, W]):
     @ivar key: to whom.
     @ivar waiter: whose it is; None: it is for the first in line when it succeeds.
     @ivar deadline: until when that may be in a queue, should this fail; seconds.
-    @ivar begun: when it was; seconds.
+    @ivar number: requests with a larger one have come later.
+    @ivar begun: when it was begun; seconds.
     @ivar probe: it shows whether an origin that has failed works again.
     """
 
-    __slots__ = ("begun", "deadline", "key", "lane", "probe", "waiter")
+    __slots__ = ("begun", "deadline", "key", "lane", "number", "probe", "waiter")
 
     def __init__(
-        self, lane: Lane[K, C, W], begun: float, waiter: W | None = None, probe: bool = False
+        self,
+        lane: Lane[K, C, W],
+        number: int,
+        begun: float,
+        waiter: W | None = None,
+        probe: bool = False,
     ) -> None:
         self.key = lane.key
         self.lane = lane
+        self.number = number
         self.begun = begun
         self.waiter = waiter
         self.deadline = 0.0
@@ -121,6 +132,8 @@ class Lane(Generic[K, C, W]):
     @ivar idle: idle connections, the last used at the end, and until when they may be used.
     @ivar roomy: multiplexed connections in use that could serve more requests.
     @ivar width: how many requests at once a new connection will probably serve.
+    @ivar multiplexed: its connections probably serve several.
+    @ivar unheard: connections that may serve more as soon as their origin is heard.
     @ivar open: all connections that are not closed.
     @ivar leaving: how many of them serve no more.
     @ivar opening: how many attempts to connect are under way.
@@ -143,12 +156,14 @@ class Lane(Generic[K, C, W]):
         "leaving",
         "line",
         "listed",
+        "multiplexed",
         "open",
         "opening",
         "owned",
         "queued",
         "roomy",
         "tally",
+        "unheard",
         "wanting",
         "warm",
         "warm_backoff",
@@ -161,6 +176,8 @@ class Lane(Generic[K, C, W]):
         self.idle: OrderedDict[C, float] = OrderedDict()
         self.roomy: OrderedDict[C, None] = OrderedDict()
         self.width = width
+        self.multiplexed = width > 1
+        self.unheard: set[C] = set()
         self.open: set[C] = set()
         self.leaving = 0
         self.opening = 0
@@ -215,9 +232,12 @@ class Lane(Generic[K, C, W]):
     @property
     def may_promise(self) -> int:
         """
-        How many requests in line may count on an attempt.
+        How many requests in line may count on an attempt, or on what it has brought.
         """
-        return (self.opening - len(self.owned)) * self.width
+        promises = (self.opening - len(self.owned)) * self.width
+        if self.unheard:
+            promises += sum(max(self.width - each.in_use, 0) for each in self.unheard)
+        return promises
 
     @property
     def promised(self) -> int:

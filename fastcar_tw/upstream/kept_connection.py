@@ -141,9 +141,11 @@ class KeptConnection(PooledConnection):
         """
         self.abort()
 
-    def spoiled(self) -> None:
+    def spoiled(self, *, begun: bool) -> None:
         """
         The exchange that was to begin has failed, nobody knows where.
+
+        @param begun: it has begun.
         """
         self.abort()
 

@@ -57,7 +57,7 @@ class MultiplexedConnection(OriginConnection):
     An HTTP/2 connection to one origin.
     """
 
-    __slots__ = ("_expected", "_session")
+    __slots__ = ("_life", "_limit", "_session")
 
     protocol = "HTTP/2"
     multiplexed = True
@@ -70,16 +70,19 @@ class MultiplexedConnection(OriginConnection):
         owner: MultiplexingOwner,
         address: str | None,
         clock: Callable[[], float],
-        expected: int = maxsize,
+        life: int = maxsize,
+        limit: int = maxsize,
     ) -> None:
         """
-        @param expected: how many exchanges in all it will serve before the origin ends it, as the
-            one before did: no more begin at once until it has served as many.
+        @param life: how many exchanges the last connection has served before its origin ended it.
+        @param limit: how many may begin at once until it has outlived that.
         """
         super().__init__(origin, owner, address)
         self._session = Session(self, clock, str(origin))
-        self._expected = expected
-        self.capacity = min(self._session.capacity, max(expected, 1))
+        self._life = life
+        self._limit = limit
+        self.capacity = min(self._session.capacity, limit)
+        self.unheard = True
 
     # From the exchange.
 
@@ -89,11 +92,18 @@ class MultiplexedConnection(OriginConnection):
         """
         self.served += 1
         self.fresh = False
-        if self.served > self._expected:
-            self._expected = maxsize
+        if self.served > self._life:
+            self._life = maxsize
             self._owner.outlived(self)
-            self.capacity_changed()
-        return self._session.open(exchange, exchange.request_fields(), content, ended)
+            if self._limit < maxsize:
+                self._limit = maxsize
+                self.capacity_changed()
+        try:
+            fields = exchange.request_fields()
+        except Exception:
+            self._owner.release(self)
+            raise
+        return self._session.open(exchange, fields, content, ended)
 
     # From the pool.
 
@@ -111,11 +121,12 @@ class MultiplexedConnection(OriginConnection):
         """
         self._owner.release(self)
 
-    def spoiled(self) -> None:
+    def spoiled(self, *, begun: bool) -> None:
         """
-        See L{KeptConnection.spoiled}: the other exchanges are not to blame.
+        See L{KeptConnection.spoiled}: the other exchanges are not to blame.  A stream that has been
+        opened gives its place back when it ends.
         """
-        if self.in_use > self._session.streams:
+        if not begun:
             self._owner.release(self)
 
     def abort(self) -> None:
@@ -157,7 +168,7 @@ class MultiplexedConnection(OriginConnection):
         """
         The origin has said how many streams it allows.
         """
-        self.capacity = min(self._session.capacity, max(self._expected, 1))
+        self.capacity = min(self._session.capacity, self._limit)
         self._owner.capacity_changed(self)
 
     def going_away(self) -> None:

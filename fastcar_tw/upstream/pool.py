@@ -59,9 +59,9 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         HTTPConnectionPool.__init__(self, reactor, persistent=True)
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self._multiplexed: set[MultiplexedConnection] = set()
-        # How many requests a connection to an origin has served that was then ended although there
-        # were more on it.
-        self._short_lived: dict[Origin, int] = {}
+        # How many requests the last connections to an origin have served, one or two of them, that
+        # were then ended although there were more on them.
+        self._short_lived: dict[Origin, tuple[int, ...]] = {}
 
     def new_connection(self, key: Origin, address: IAddress | None) -> Any:
         """
@@ -103,7 +103,8 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         if accepted is not None:
             if len(self._short_lived) >= MAX_SHORT_LIVED:
                 self._short_lived.clear()
-            self._short_lived[connection.origin] = accepted
+            last = self._short_lived.get(connection.origin, ())
+            self._short_lived[connection.origin] = (*last[-1:], accepted)
         self._carry_out(self._core.condemn(connection, Retired.ENDED))
 
     def closed(self, connection: OriginConnection) -> None:
@@ -166,8 +167,11 @@ class _Negotiation:
         pool, origin, address = self._pool, self._origin, self._address
         connection: OriginConnection
         if transport.alpn == "h2":
-            expected = pool._short_lived.get(origin, maxsize)
-            connection = MultiplexedConnection(origin, pool, address, pool._now, expected)
+            lives = pool._short_lived.get(origin, ())
+            life = max(lives, default=maxsize)
+            # Once may be a restart, twice is a habit.
+            limit = max(life, 1) if len(lives) > 1 else maxsize
+            connection = MultiplexedConnection(origin, pool, address, pool._now, life, limit)
         else:
             connection = UpstreamConnection(origin, pool, address)
         connection.makeConnection(transport)

@@ -182,7 +182,7 @@ class PoolShell(Generic[K, KC]):
         connection = core.take(key, now)
         while connection is not None:
             if waiter.is_repeatable() or not connection.is_stale():
-                waiter.connected(connection)
+                self._give(waiter, connection)
                 return
             core.found_dead(connection)
             connection.found_stale()
@@ -346,12 +346,16 @@ class PoolShell(Generic[K, KC]):
             connection.found_stale()
             self._carry_out(self._core.acquire(key, waiter, self._now(), again=True))
             return
+        self._give(waiter, connection)
+
+    def _give(self, waiter: Waiter[KC], connection: KC) -> None:
+        served = connection.served
         try:
             waiter.connected(connection)
         except Exception:
             # One request's bug must not cost the others a connection.
             self._log.failure("while giving {waiter!r} a connection", waiter=waiter)
-            connection.spoiled()
+            connection.spoiled(begun=connection.served != served)
             waiter.connect_failed(GatewayError(500, "proxy_internal_error", "internal error"))
 
     def _close(self, decision: Close[KC]) -> None:

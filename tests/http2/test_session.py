@@ -320,37 +320,23 @@ class ResponseTests(SynchronousTestCase):
 class CapacityTests(SynchronousTestCase):
     def test_assumed(self) -> None:
         """
-        Until the origin has said how many, a hundred requests may begin.
+        A few requests may begin before the origin is heard, and a hundred if it does not say how
+        many it takes.
         """
         link = Link()
-        self.assertEqual(link.session.capacity, 100)
+        self.assertEqual(link.session.capacity, EARLY_STREAMS)
         link.run()
-        self.assertEqual(link.session.capacity, 100)
+        self.assertEqual((link.session.capacity, link.calls), (100, ["capacity_changed"]))
 
-    def test_early(self) -> None:
+    def test_same(self) -> None:
         """
-        Before the origin has said how many it takes, only a few are sent; then those it takes, and
-        the others are certainly unprocessed.
+        The owner is told of the first SETTINGS, even if they allow as many as before.
         """
-        link = Link({CAPACITY: EARLY_STREAMS + 2})
-        users = [link.request()[0] for _ in range(EARLY_STREAMS + 3)]
-        self.assertEqual(link.session.streams, len(users))
-        link.to_origin()
-        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS)
+        link = linked({CAPACITY: EARLY_STREAMS})
+        self.assertEqual(link.session.capacity, EARLY_STREAMS)
+        link = Link({CAPACITY: EARLY_STREAMS})
         link.run()
-        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS + 2)
-        self.assertEqual([user.unprocessed for user in users], [False] * (len(users) - 1) + [True])
-
-    def test_early_given_up(self) -> None:
-        """
-        What waits for SETTINGS is never sent if it is given up.
-        """
-        link = Link()
-        streams = [link.request()[1] for _ in range(EARLY_STREAMS + 1)]
-        streams[-1].abort()
-        link.run()
-        self.assertEqual(len(link.origin.seen(RequestReceived)), EARLY_STREAMS)
-        self.assertEqual(link.session.streams, EARLY_STREAMS)
+        self.assertEqual(link.calls, ["capacity_changed"])
 
     def test_told(self) -> None:
         """

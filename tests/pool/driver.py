@@ -102,11 +102,15 @@ class Driver:
         self.core.cancel(key, waiter)
 
     def succeed(
-        self, attempt: PoolAttempt | None = None, *, capacity: int | None = None
+        self,
+        attempt: PoolAttempt | None = None,
+        *,
+        capacity: int | None = None,
+        unheard: bool = False,
     ) -> Connection:
         """
         An attempt, the oldest if none is given, becomes a connection, a multiplexed one if its
-        capacity is given.
+        capacity is given, or so many are to begin until the origin is heard.
         """
         attempt = self.opening[0] if attempt is None else attempt
         self.opening.remove(attempt)
@@ -116,6 +120,7 @@ class Driver:
             if capacity is None
             else Multiplexed(attempt.key, self._names, capacity)
         )
+        connection.unheard = unheard
         self._perform(self.core.opened(attempt, connection, self.now))
         return connection
 

@@ -690,3 +690,106 @@ class StatsTests(SynchronousTestCase):
         self.assertTrue(connection.fresh)
         pool.release(connection)
         self.assertFalse(connection.fresh)
+
+
+class UnheardTests(SynchronousTestCase):
+    """Connections whose origin has not said yet how many requests it takes at once."""
+
+    def setUp(self) -> None:
+        """Have one that some requests count on, four of which have begun."""
+        self.pool = Driver(expected=100, queue_timeout=10)
+        self.pool.acquire("a", *names(1, 50))
+        self.connection = self.pool.succeed(capacity=4, unheard=True)
+
+    def test_few_begin(self) -> None:
+        """A few begin; the others go on counting on it, and nothing is opened for them."""
+        self.assertEqual(served(self.pool, self.connection), names(1, 4))
+        self.assertEqual(self.pool.opening, [])
+        self.assertEqual(self.pool.counts("a").queued, 0)
+
+    def test_heard(self) -> None:
+        """When the origin is heard, as many begin as it takes."""
+        self.pool.change(self.connection, 128)
+        self.assertEqual(served(self.pool, self.connection), names(1, 50))
+
+    def test_heard_as_expected(self) -> None:
+        """It need not be more than have begun."""
+        self.pool.change(self.connection, 4)
+        self.assertFalse(self.connection.unheard)
+        self.assertEqual(len(served(self.pool, self.connection)), 4)
+        self.assertEqual(len(self.pool.opening), 12)
+
+    def test_fewer(self) -> None:
+        """If it takes fewer than were expected, as many are opened as the others need."""
+        self.pool.change(self.connection, 10)
+        self.assertEqual(served(self.pool, self.connection), names(1, 10))
+        self.assertEqual(len(self.pool.opening), 4)
+        self.assertEqual(self.pool.counts("a").queued, 0)
+
+    def test_newcomers(self) -> None:
+        """Requests that come meanwhile count on it too, as many as are expected."""
+        self.pool.acquire("a", *names(51, 100))
+        self.assertEqual(self.pool.opening, [])
+        self.pool.acquire("a", "101")
+        self.assertEqual(len(self.pool.opening), 1)
+
+    def test_released(self) -> None:
+        """One that is answered meanwhile makes room for the next."""
+        self.pool.release(self.connection)
+        self.assertEqual(served(self.pool, self.connection), names(1, 5))
+
+    def test_known_width(self) -> None:
+        """What is known of the origin is not forgotten for a connection that says nothing yet."""
+        self.pool.change(self.connection, 10)
+        for _ in range(4):
+            self.pool.succeed(capacity=4, unheard=True)
+        self.pool.acquire("a", *names(51, 61))
+        self.assertEqual(len(self.pool.opening), 2)
+
+    def test_after_all(self) -> None:
+        """An origin that has spoken HTTP/1.1 is expected to take several when it does not."""
+        pool = Driver(expected=100)
+        pool.acquire("a", "1")
+        pool.succeed()
+        pool.acquire("a", *names(2, 50))
+        self.assertEqual(len(pool.opening), 49)
+        connection = pool.succeed(capacity=4, unheard=True)
+        pool.change(connection, 100)
+        self.assertEqual(served(pool, connection), names(2, 50))
+
+    def test_ended(self) -> None:
+        """If it ends before that, another is opened for those who counted on it."""
+        self.pool.condemn(self.connection, Retired.ENDED)
+        self.pool.wait(0)
+        self.assertEqual(len(self.pool.opening), 1)
+        self.assertEqual(self.pool.refused, {})
+        connection = self.pool.succeed(capacity=100)
+        self.assertEqual(served(self.pool, connection), names(5, 50))
+
+    def test_broken(self) -> None:
+        """So it is if it breaks."""
+        self.pool.core.retired(self.connection, Retired.BROKEN)
+        self.pool.end(self.connection)
+        self.assertEqual(len(self.pool.opening), 1)
+        self.assertEqual(self.pool.core._lane("a").unheard, set())
+
+    def test_not_for_ever(self) -> None:
+        """An origin that ends every connection before that is not asked for ever."""
+        for _ in range(4):
+            self.pool.condemn(self.connection, Retired.ENDED)
+            self.pool.wait(2.6)
+            if self.pool.opening:
+                self.connection = self.pool.succeed(capacity=4, unheard=True)
+        self.pool.condemn(self.connection, Retired.ENDED)
+        self.pool.wait(0)
+        self.assertEqual(self.pool.opening, [])
+        self.assertEqual(len(self.pool.refused) + len(self.pool.assigned), 50)
+
+    def test_sent_again(self) -> None:
+        """A request that is sent again may wait for it too, whatever the last one could take."""
+        self.pool.change(self.connection, 1)
+        for attempt in list(self.pool.opening):
+            self.pool.fail(attempt)
+        self.pool.acquire("a", "again", again=True)
+        self.pool.change(self.connection, 100)
+        self.assertIn("again", served(self.pool, self.connection))

@@ -152,7 +152,8 @@ class OneLineMachine(PoolMachine):
                 assert not self.idle_of(key), "waits for room that idle connections take"
         if unpromised:
             lanes = [self.lane(key) for key in KEYS]
-            hopeful = [each for each in lanes if each.working or each.opening or not each.error]
+            # The end of one that is leaving is the next event.
+            hopeful = [each for each in lanes if each.open or each.opening or not each.error]
             assert hopeful, "waits for nothing"
 
     def nothing_lies_idle(self) -> None:

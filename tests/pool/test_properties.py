@@ -152,8 +152,8 @@ class PoolMachine(RuleBasedStateMachine):
         self.idle: list[Connection] = []
         self.waiting: dict[str, Request] = {}
         self.answered: set[str] = set()
-        #: With the time at which each began.
-        self.attempts: dict[PoolAttempt, float] = {}
+        #: With the number of the last request that had come when each began, and the time.
+        self.attempts: dict[PoolAttempt, tuple[int, float]] = {}
         self.past = {key: Past() for key in KEYS}
         self.arrivals = 0
         #: The core knows what time it is.
@@ -204,7 +204,7 @@ class PoolMachine(RuleBasedStateMachine):
         name = f"{key}{self.arrivals}"
         usable = [each for each in self.idle_of(key) if self.connections[each].until > self.now]
         best = self.shared(key) or usable[-1:]
-        new = again and self.width[key] == 1
+        new = again and not self.core._lane(key).multiplexed
         self.waiting[name] = Request(name, key, new, self.arrivals, self.now)
         queued = len(self.queued())
         wanted = sum(map(self.wanted, KEYS))
@@ -401,10 +401,15 @@ class PoolMachine(RuleBasedStateMachine):
     def fail(self, pick: int, blamed: bool) -> None:
         """An attempt fails, by the origin's fault or not."""
         attempt = chosen(list(self.attempts), pick)
-        begun = self.attempts.pop(attempt)
+        number, begun = self.attempts.pop(attempt)
         self.past[attempt.key].failed += 1
         half = (begun + self.now) / 2
-        early = {name for name, each in self.waiting.items() if each.since <= half}
+        shares = self.lane(attempt.key).multiplexed
+        early = {
+            name
+            for name, each in self.waiting.items()
+            if (each.since <= half if shares else each.number <= number)
+        }
         shared = sum(each.key == attempt.key and each.waiter is None for each in self.attempts)
         promised = self.lane(attempt.key).promised
         let_down = max(promised - shared * self.width[attempt.key], 0)
@@ -473,7 +478,7 @@ class PoolMachine(RuleBasedStateMachine):
                 case Assign(waiter, connection):
                     self.assigned(self.waiting[waiter], connection)
                 case Open(attempt):
-                    self.attempts[attempt] = self.now
+                    self.attempts[attempt] = self.arrivals, self.now
                     assert self.total <= self.limits.max_connections, "over the total"
                 case Close(connection):
                     known = self.connections[connection]

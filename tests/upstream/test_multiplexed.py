@@ -11,7 +11,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http.target import Origin
-from fastcar_tw.http2.session import ASSUMED_CAPACITY, PING_AFTER, PING_PATIENCE
+from fastcar_tw.http2.session import ASSUMED_CAPACITY, EARLY_STREAMS, PING_AFTER, PING_PATIENCE
 from fastcar_tw.http2.stream import Stream
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryReactor, Peer
@@ -86,16 +86,23 @@ class MultiplexedTestCase(SynchronousTestCase):
         """Have them introduce themselves."""
         self.connect()
 
-    def connect(self, settings: dict[int, int] | None = None, expected: int = sys.maxsize) -> None:
+    def connect(
+        self,
+        settings: dict[int, int] | None = None,
+        life: int = sys.maxsize,
+        limit: int = sys.maxsize,
+    ) -> None:
         """Begin anew, with what the origin says."""
         self.reactor = MemoryReactor()
         self.owner = Owner()
         self.connection = MultiplexedConnection(
-            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, expected
+            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, life, limit
         )
         self.peer = Peer(self.reactor, self.connection)
         self.addCleanup(self.release)
         self.origin = ScriptedOrigin(settings)
+        self.run_origin()
+        self.owner.events.clear()
 
     def release(self) -> None:
         """Give the sockets back."""
@@ -169,28 +176,30 @@ class LifeTests(MultiplexedTestCase):
     def test_capacity(self) -> None:
         """The owner is told how many exchanges the origin allows, whenever that changes."""
         self.connect({3: 7})
-        self.run_origin()
-        self.assertEqual(self.events(), ["capacity 7"])
+        self.assertEqual(self.connection.capacity, 7)
         self.origin.h2.update_settings({3: 9})
         self.run_origin()
         self.assertEqual(self.events(), ["capacity 9"])
 
-    def test_unchanged_capacity(self) -> None:
-        """It is told nothing if that is what was expected."""
+    def test_unheard(self) -> None:
+        """Only a few may begin before the origin has been heard; that it has been is told, too."""
+        origin = self.origin
+        connection = MultiplexedConnection(ORIGIN, self.owner, None, self.reactor.seconds)
+        self.assertEqual((connection.capacity, connection.unheard), (EARLY_STREAMS, True))
+        self.peer = Peer(self.reactor, connection)
+        self.origin = ScriptedOrigin()
         self.run_origin()
-        self.assertEqual(self.events(), [])
-        self.assertEqual(self.connection.capacity, ASSUMED_CAPACITY)
+        self.assertEqual(self.events(), [f"capacity {ASSUMED_CAPACITY}"])
+        self.origin = origin
 
     def test_short_lived(self) -> None:
-        """Where the last connection was ended early, no more begin at once than it has served."""
-        self.connect({3: 20}, 2)
-        self.run_origin()
+        """Where the last connections were ended early, no more begin at once than they served."""
+        self.connect({3: 20}, 2, 2)
         self.assertEqual(self.connection.capacity, 2)
 
     def test_outlived(self) -> None:
-        """One that serves more than the last one has does so without that limit."""
-        self.connect({3: 20}, 2)
-        self.run_origin()
+        """One that serves more than the last ones have does so without that limit."""
+        self.connect({3: 20}, 2, 2)
         for _ in range(3):
             self.assertEqual(self.connection.capacity, 2)
             self.start()
@@ -357,7 +366,7 @@ class FaultTests(MultiplexedTestCase):
         """One that raises before it has begun gives its place back, and nobody else's."""
         good, _ = self.start()
         self.connection.in_use += 1
-        self.connection.spoiled()
+        self.connection.spoiled(begun=False)
         self.assertEqual(self.events(), ["release"])
         self.respond(1, b"y")
         self.assertEqual(good.content, b"y")
@@ -365,8 +374,18 @@ class FaultTests(MultiplexedTestCase):
     def test_spoiled_after_it_has_begun(self) -> None:
         """One that raises after that keeps it, until its stream ends."""
         self.start()
-        self.connection.spoiled()
+        self.connection.spoiled(begun=True)
         self.assertEqual(self.events(), [])
+
+    def test_no_fields(self) -> None:
+        """One that cannot say what it asks for gives its place back too."""
+
+        class Speechless(Exchange):
+            def request_fields(self) -> Fields:
+                raise ValueError("oops")
+
+        self.assertRaises(ValueError, self.start, Speechless())
+        self.assertEqual(self.events(), ["release"])
 
 
 class PressureTests(MultiplexedTestCase):
