@@ -276,8 +276,11 @@ class Exchange(DownstreamExchange):
         self._waiting = False
         handle = self._handle = connection.start(self, content, self.request_complete)
         self._set_deadline()
-        if not self.request_complete and not handle.full:
-            self._downstream.resume_reading()
+        if not self.request_complete:
+            if connection.multiplexed and self.request.expects_continue:
+                self._continue()
+            if not handle.full:
+                self._downstream.resume_reading()
 
     def connect_failed(self, error: GatewayError) -> None:
         """
@@ -418,9 +421,7 @@ class Exchange(DownstreamExchange):
         self._downstream.deadline = NEVER
         if not self.request_complete:
             self._downstream.pause_reading()
-        self._forwarder.log.info(
-            "{what}: sent again on a new connection: {text}", what=self._what(), text=error.text
-        )
+        self._forwarder.log.info("{what}: sent again: {text}", what=self._what(), text=error.text)
         self._forwarder.pool.acquire_again(self._next_hop, self)
 
     def switched(self, head: ResponseHead, early: bytes) -> None:
@@ -459,6 +460,15 @@ class Exchange(DownstreamExchange):
         self._downstream.hand_over(tunnel.client)
 
     # Ours.
+
+    def _continue(self) -> None:
+        """
+        Ask for the body: an origin that does not want it can say so in HTTP/2 at any time, and most
+        do not ask for it there.
+        """
+        self.request.expects_continue = False
+        self._downstream.queue(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._downstream.flush()
 
     def _take_content(self) -> bytes:
         """

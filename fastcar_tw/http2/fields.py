@@ -67,7 +67,8 @@ def request_fields(request: RequestHead, own: bytes) -> list[Field]:
     """
     The fields of a request that goes to an https origin.
 
-    @param request: it asks for no upgrade, and is no CONNECT.
+    @param request: it asks for no upgrade, and is no CONNECT.  That it expects 100 (Continue) is
+        left out: many origins say so in HTTP/1.1 only, and it is for the sender to say it.
     @param own: our own field lines, each ended by CRLF; nothing about the connection.
     @return: pseudo-fields first, our own last.  What must not get into the compression's memory is
         marked (RFC 7541 section 7.1.3).
@@ -84,6 +85,8 @@ def request_fields(request: RequestHead, own: bytes) -> list[Field]:
             fields += _crumbs(value)
         elif name == b"authorization":
             fields.append(NeverIndexedHeaderTuple(name, value))
+        elif name == b"expect" and value.lower() == b"100-continue":
+            pass
         elif name != b"host":
             fields.append(field)
     if request.te_trailers:

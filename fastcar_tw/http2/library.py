@@ -401,6 +401,20 @@ class ClientConnection(H2Connection):
         if stream_id is None or stream_id in self.streams:
             super().increment_flow_control_window(increment, stream_id)
 
+    def is_open(self, stream_id: int) -> bool:
+        """
+        Whether something can still be sent or received on a stream.
+        """
+        return stream_id in self.streams
+
+    def forget(self, stream_id: int) -> None:
+        """
+        Forget a stream that the origin has not taken (RFC 9113 section 6.8).
+        """
+        stream = self.streams.pop(stream_id, None)
+        if stream is not None:
+            self._budget.given_up(stream.inbound_flow_control_window)
+
     def give_back_window(self) -> None:
         """
         Opens the connection's window again, wholly, when a quarter of it has been used: whatever

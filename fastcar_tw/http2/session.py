@@ -53,7 +53,7 @@ from fastcar_tw.http2.errors import (
 from fastcar_tw.http2.fields import Field
 from fastcar_tw.http2.library import ClientConnection, ConnectionFailed, StreamFailed
 from fastcar_tw.http2.stream import Stream, StreamUser
-from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, StreamWindow
+from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, Reserve, StreamWindow
 
 #: Streams at once: before the origin's SETTINGS have come, if they do not say how many, and however
 #: many they say.
@@ -125,6 +125,7 @@ class Session:
     @ivar accepted: how many requests the origin has taken in all, if a GOAWAY has said that it has
         not taken others; else None.
     @ivar going_away: no more begin; see L{SessionOwner.going_away}.
+    @ivar greeted: the origin's first SETTINGS have come.
     @ivar broken: it has failed, and so have all streams, or it was closed: what was transmitted is
         to be sent, and the connection ended.
     """
@@ -132,15 +133,15 @@ class Session:
     __slots__ = (
         "_busy",
         "_clock",
-        "_greeted",
-        "_heard",
         "_held",
+        "_last_byte",
         "_library",
         "_line",
         "_name",
         "_owner",
         "_ping_after",
         "_pinged",
+        "_reserve",
         "_streams",
         "_told",
         "_wire_full",
@@ -148,6 +149,7 @@ class Session:
         "broken",
         "capacity",
         "going_away",
+        "greeted",
     )
 
     def __init__(self, owner: SessionOwner, clock: Callable[[], float], origin_name: str) -> None:
@@ -171,10 +173,11 @@ class Session:
         self._told: list[Stream] = []
         self._busy = False
         self._wire_full = False
-        self._greeted = False
-        self._heard = clock()
+        self.greeted = False
+        self._last_byte = clock()
         self._ping_after = PING_AFTER
         self._pinged: float | None = None
+        self._reserve = Reserve()
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else "going away" if self.going_away else "open"
@@ -194,7 +197,7 @@ class Session:
         The connection is there: introduce ourselves (RFC 9113 section 3.4).  Requests need not wait
         for the origin to do so.
         """
-        self._heard = self._clock()
+        self._last_byte = self._clock()
         library = self._library
         library.initiate_connection()
         library.increment_flow_control_window(
@@ -212,9 +215,9 @@ class Session:
         @param ended: that is all of it.
         """
         assert self.streams < self.capacity
-        stream = Stream(self, user, StreamWindow(self._clock))
+        stream = Stream(self, user, StreamWindow(self._clock, self._reserve))
         stream.add(content, ended)
-        doubtful = self._clock() - self._heard > IDLE_TRUST
+        doubtful = self._clock() - self._last_byte > IDLE_TRUST
         if doubtful:
             self._ping()
         if doubtful and not user.is_repeatable():
@@ -232,7 +235,7 @@ class Session:
         """
         if self.broken:
             return
-        self._heard = self._clock()
+        self._last_byte = self._clock()
         self._busy = True
         events = self._library.receive_data(data)
         # The library has taken in all of it: what bears on new requests is told before the news
@@ -275,10 +278,10 @@ class Session:
         if self.broken:
             return
         if self._pinged is not None:
-            if now - max(self._pinged, self._heard) >= PING_PATIENCE:
+            if now - max(self._pinged, self._last_byte) >= PING_PATIENCE:
                 text = f"{self._name} does not answer any more"
                 self._fail_all(GatewayError(504, "connection_read_timeout", text))
-        elif self.streams and now - self._heard >= self._ping_after:
+        elif self.streams and now - self._last_byte >= self._ping_after:
             self._ping_after = min(2 * self._ping_after, MAX_PING_AFTER)
             self._ping()
             self._settle()
@@ -354,7 +357,7 @@ class Session:
         if stream.has_content:
             stream.queued = True
             self._line.append(stream)
-        elif stream.id in self._library.streams:
+        elif self._library.is_open(stream.id):
             stream.send_end(self._library)
 
     def _settle(self) -> None:
@@ -485,9 +488,10 @@ class Session:
         # Of several in one segment the last one holds already.
         limit = self._library.remote_settings.get(SettingCodes.MAX_CONCURRENT_STREAMS)
         capacity = ASSUMED_CAPACITY if limit is None else min(limit, MAX_CAPACITY)
-        if (capacity != self.capacity or not self._greeted) and not self.going_away:
+        news = capacity != self.capacity or not self.greeted
+        self.greeted = True
+        if news and not self.going_away:
             self.capacity = capacity
-            self._greeted = True
             self._owner.capacity_changed()
 
     def _ping_answered(self, event: PingAckReceived) -> None:
@@ -522,7 +526,7 @@ class Session:
         for stream in [*self._streams.values(), *self._held]:
             if stream.id > last or not stream.id:
                 # It has been forgotten over there: there is nothing to reset.
-                self._library.streams.pop(stream.id, None)
+                self._library.forget(stream.id)
                 self._drop(stream, None, error, unprocessed=True)
 
     def _take_leave(self, event: ConnectionFailed) -> None:
@@ -567,9 +571,11 @@ class Session:
         if error is not None:
             self._fail(stream, error, unprocessed)
 
-    def _fail_all(self, error: GatewayError, sent: int = -1) -> None:
+    def _fail_all(self, error: GatewayError, sent: int | None = None) -> None:
         """
         The end of all of them.
+
+        @param sent: bytes the kernel has taken, if that is all that it will take.
         """
         self._break()
         streams: Iterable[Stream] = [*self._streams.values(), *self._held]
@@ -579,7 +585,8 @@ class Session:
         for stream in streams:
             if not stream.has_ended:
                 stream.close()
-                self._fail(stream, error, not stream.id or stream.sent_before == sent)
+                unsent = not stream.id or (sent is not None and sent <= stream.sent_before)
+                self._fail(stream, error, unsent)
 
     def _break(self) -> None:
         """

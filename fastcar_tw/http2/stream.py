@@ -273,6 +273,7 @@ class Stream:
         """
         self._session = None
         self._content.clear()
+        self.window.close()
         self._full = False
 
     # From the session: the response.

@@ -4,7 +4,9 @@ Windows for what an origin sends (RFC 9113 section 5.2): how far it may be ahead
 The connection's window is given back for all that arrives, whoever it is for: a stream that is not
 read must not stall the others.  A stream's window is given back as its user reads.  It begins small
 and doubles with each window's worth that was read without much waiting for the reader, so that the
-round trip does not limit what comes from far away, and one who does not read holds little.
+round trip does not limit what comes from far away, and one who does not read holds little.  All
+streams of a connection grow out of one reserve, so that many who have read fast and then stop do
+not hold much either.
 """
 
 from __future__ import annotations
@@ -16,6 +18,21 @@ CONNECTION_WINDOW = 16 * 1024 * 1024
 #: Bytes: a stream's window at first, and at most.
 INITIAL_WINDOW = 256 * 1024
 LARGEST_WINDOW = 4 * 1024 * 1024
+#: Bytes: what the windows of all streams of a connection may have grown by.
+RESERVE = 32 * 1024 * 1024
+
+
+class Reserve:
+    """
+    What the windows of one connection can still grow by.
+
+    @ivar left: bytes.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = RESERVE
 
 
 class StreamWindow:
@@ -25,13 +42,24 @@ class StreamWindow:
     @ivar size: bytes the origin may send before they are read.
     """
 
-    __slots__ = ("_clock", "_paused_at", "_paused_for", "_round", "_since", "_taken", "size")
+    __slots__ = (
+        "_clock",
+        "_paused_at",
+        "_paused_for",
+        "_reserve",
+        "_round",
+        "_since",
+        "_taken",
+        "size",
+    )
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], reserve: Reserve) -> None:
         """
         @param clock: seconds.
+        @param reserve: what it grows out of.
         """
         self.size = INITIAL_WINDOW
+        self._reserve = reserve
         self._clock = clock
         self._taken = 0
         # Of the current round, which lasts until a whole window has been given back.
@@ -76,13 +104,21 @@ class StreamWindow:
             self._paused_for += self._clock() - self._paused_at
             self._paused_at = None
 
+    def close(self) -> None:
+        """
+        It is not needed any more.
+        """
+        self._reserve.left += self.size - INITIAL_WINDOW
+        self.size = INITIAL_WINDOW
+
     def _growth(self) -> int:
         """
         A round has ended; one in which the user was what was waited for calls for no more.
         """
         now = self._clock()
         growth = self.size if self._paused_for * 2 <= now - self._since else 0
-        growth = min(growth, LARGEST_WINDOW - self.size)
+        growth = min(growth, LARGEST_WINDOW - self.size, self._reserve.left)
+        self._reserve.left -= growth
         self.size += growth
         self._round = 0
         self._since = now

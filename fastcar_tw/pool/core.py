@@ -260,16 +260,15 @@ class PoolCore(Generic[K, C, W]):
         lane.opening -= 1
         lane.open.add(connection)
         lane.tally.opened += 1
-        lane.breaker.succeeded()
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
-        lane.error = None
         if connection.unheard:
-            lane.unheard.add(connection)
+            lane.unheard[connection] = attempt
             if not lane.multiplexed:
                 lane.multiplexed = True
                 lane.width = self._expected_capacity(lane.key)
         else:
+            self._succeeded(lane)
             self._learn_width(lane, connection)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
@@ -312,15 +311,7 @@ class PoolCore(Generic[K, C, W]):
             del lane.owned[attempt.waiter]
             if not self._send_on(attempt.waiter, attempt.deadline, lane, now, decisions):
                 decisions.append(Refuse(lane.key, attempt.waiter, Refusal.ATTEMPT_FAILED, error))
-        while lane.promised > lane.may_promise:
-            first = next(iter(lane.line.values()))
-            if self._put_back(first, now, decisions):
-                pass
-            elif self._came_late(first, attempt, now) and lane.breaker.allows(now):
-                self._begin(lane, None, now, decisions)
-            else:
-                del lane.line[first.waiter]
-                decisions.append(Refuse(lane.key, first.waiter, Refusal.ATTEMPT_FAILED, error))
+        self._let_down(lane, attempt, error, now, decisions)
         self._settle(lane, now, decisions)
         return decisions
 
@@ -339,18 +330,19 @@ class PoolCore(Generic[K, C, W]):
         lane.leaving += 1
         if connection.multiplexed:
             lane.roomy.pop(connection, None)
-            if connection.unheard:
-                self._heard(lane, connection)
-                self._promise_anew(lane)
         if connection.in_use:
             self._draining += 1
         else:
             self._leaving += 1
         lane.tally.retired[why] += 1
 
-    def closed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
+    def closed(
+        self, connection: C, now: float, error: object = None
+    ) -> Sequence[Decision[W, C, K]]:
         """
         A connection has ended.
+
+        @param error: why, of one whose origin has never been heard: that is a failed attempt.
         """
         lane: Lane[K, C, W] | None = connection.lane
         if lane is None:
@@ -370,10 +362,15 @@ class PoolCore(Generic[K, C, W]):
                 self._cool_down(lane, now)
             else:
                 lane.warm_backoff.reset()
-        if not self._queue:
-            return _NONE
         decisions: list[Decision[W, C, K]] = []
-        self._settle(lane, now, decisions)
+        attempt = lane.unheard.pop(connection, None)
+        if attempt is not None:
+            lane.error = error
+            self._cool_down(lane, now)
+            lane.breaker.failed(now, attempt.probe)
+            self._let_down(lane, attempt, error, now, decisions)
+        if self._queue:
+            self._settle(lane, now, decisions)
         return decisions
 
     def found_dead(self, connection: C) -> None:
@@ -391,7 +388,7 @@ class PoolCore(Generic[K, C, W]):
         """
         self._lane(key).tally.retried += 1
 
-    def condemn(self, connection: C, why: Retired) -> Sequence[Decision[W, C, K]]:
+    def condemn(self, connection: C, why: Retired, now: float) -> Sequence[Decision[W, C, K]]:
         """
         A connection is to serve no request after those it may be serving.
         """
@@ -401,6 +398,12 @@ class PoolCore(Generic[K, C, W]):
             self._close(connection, why, decisions)
         elif connection.multiplexed:
             self.retired(connection, why)
+            lane: Lane[K, C, W] | None = connection.lane
+            if connection.unheard and lane is not None:
+                self._heard(lane, connection)
+                self._promise_anew(lane)
+                # Those who have counted on it may have done so for long.
+                self._end_waiting(now, decisions)
         return decisions
 
     def capacity_changed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
@@ -414,6 +417,7 @@ class PoolCore(Generic[K, C, W]):
             return decisions
         if connection.unheard:
             self._heard(lane, connection)
+            self._succeeded(lane)
         self._learn_width(lane, connection)
         if connection in self._idle:
             if not self._may_serve(connection, now):
@@ -500,6 +504,12 @@ class PoolCore(Generic[K, C, W]):
         """
         lane = self._lanes.get(key)
         return iter(()) if lane is None else iter(lane.open)
+
+    def width(self, key: K) -> int:
+        """
+        How many requests at once a new connection to an origin will probably serve.
+        """
+        return self._lane(key).width
 
     @property
     def queued(self) -> int:
@@ -710,7 +720,14 @@ class PoolCore(Generic[K, C, W]):
         Nobody counts on more from a connection any longer than it can serve.
         """
         connection.unheard = False
-        lane.unheard.discard(connection)
+        lane.unheard.pop(connection, None)
+
+    def _succeeded(self, lane: Lane[K, C, W]) -> None:
+        """
+        An attempt has brought a connection of use.
+        """
+        lane.breaker.succeeded()
+        lane.error = None
 
     def _promise_anew(self, lane: Lane[K, C, W]) -> None:
         """
@@ -913,6 +930,27 @@ class PoolCore(Generic[K, C, W]):
         else:
             self._promise(lane)
         decisions.append(Open(attempt))
+
+    def _let_down(
+        self,
+        lane: Lane[K, C, W],
+        attempt: Attempt[K, C, W],
+        error: object,
+        now: float,
+        decisions: list[Decision[W, C, K]],
+    ) -> None:
+        """
+        An attempt has come to nothing that some have counted on.
+        """
+        while lane.promised > lane.may_promise:
+            first = next(iter(lane.line.values()))
+            if self._put_back(first, now, decisions):
+                pass
+            elif self._came_late(first, attempt, now) and lane.breaker.allows(now):
+                self._begin(lane, None, now, decisions)
+            else:
+                del lane.line[first.waiter]
+                decisions.append(Refuse(lane.key, first.waiter, Refusal.ATTEMPT_FAILED, error))
 
     def _came_late(self, place: Place[K, C, W], attempt: Attempt[K, C, W], now: float) -> bool:
         """

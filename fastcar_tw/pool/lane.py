@@ -133,7 +133,8 @@ class Lane(Generic[K, C, W]):
     @ivar roomy: multiplexed connections in use that could serve more requests.
     @ivar width: how many requests at once a new connection will probably serve.
     @ivar multiplexed: its connections probably serve several.
-    @ivar unheard: connections that may serve more as soon as their origin is heard.
+    @ivar unheard: connections that may serve more as soon as their origin is heard, and the
+        attempts that have brought them.
     @ivar open: all connections that are not closed.
     @ivar leaving: how many of them serve no more.
     @ivar opening: how many attempts to connect are under way.
@@ -177,7 +178,7 @@ class Lane(Generic[K, C, W]):
         self.roomy: OrderedDict[C, None] = OrderedDict()
         self.width = width
         self.multiplexed = width > 1
-        self.unheard: set[C] = set()
+        self.unheard: dict[C, Attempt[K, C, W]] = {}
         self.open: set[C] = set()
         self.leaving = 0
         self.opening = 0

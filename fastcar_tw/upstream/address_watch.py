@@ -49,7 +49,7 @@ class AddressWatch(Generic[K]):
             else:
                 del self._origins[name]
 
-    def answered(self, name: str, addresses: frozenset[str]) -> Sequence[Any]:
+    def answered(self, name: str, addresses: frozenset[str], now: float) -> Sequence[Any]:
         """
         A look-up has answered.
 
@@ -59,7 +59,7 @@ class AddressWatch(Generic[K]):
         for origin in self._origins.get(name, ()):
             for connection in list(self._core.connections(origin)):
                 if connection.address is not None and connection.address not in addresses:
-                    decisions += self._core.condemn(connection, Retired.ADDRESS)
+                    decisions += self._core.condemn(connection, Retired.ADDRESS, now)
         return decisions
 
     def _has_any(self, origin: K) -> bool:

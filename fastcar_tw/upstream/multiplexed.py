@@ -55,9 +55,11 @@ class MultiplexingOwner(ConnectionOwner["MultiplexedConnection"], Protocol):
 class MultiplexedConnection(OriginConnection):
     """
     An HTTP/2 connection to one origin.
+
+    @ivar failure: why it has ended, if it has before the origin was heard.
     """
 
-    __slots__ = ("_life", "_limit", "_session")
+    __slots__ = ("_clock", "_life", "_limit", "_opened", "_session", "failure")
 
     protocol = "HTTP/2"
     multiplexed = True
@@ -79,6 +81,13 @@ class MultiplexedConnection(OriginConnection):
         """
         super().__init__(origin, owner, address)
         self._session = Session(self, clock, str(origin))
+        self._clock = clock
+        self._opened = clock()
+        self.failure = GatewayError(
+            502,
+            "connection_terminated",
+            f"{origin} ended the connection, or broke it, before HTTP/2 had begun",
+        )
         self._life = life
         self._limit = limit
         self.capacity = min(self._session.capacity, limit)
@@ -142,10 +151,17 @@ class MultiplexedConnection(OriginConnection):
         self._session.close()
         super().close()
 
-    def check(self) -> None:
+    def check(self, patience: float) -> None:
         """
         About a second has passed.
+
+        @param patience: seconds from the end of the handshake to the origin's first word.
         """
+        if not self._session.greeted and self._clock() - self._opened >= patience:
+            text = f"{self.origin}: connecting took too long: HTTP/2 has not begun"
+            self.failure = GatewayError(504, "connection_timeout", text)
+            self._lose(Retired.BROKEN, self.failure)
+            return
         self._session.check()
         self._end_if_broken()
 
@@ -216,10 +232,10 @@ class MultiplexedConnection(OriginConnection):
 
     def _end_if_broken(self) -> None:
         if self._session.broken:
-            # A GOAWAY that says why is still to be sent.
-            self._end(Retired.BROKEN, abort=False)
+            # A GOAWAY that says why is still to be sent; but nobody is to wait for that.
+            self._end(Retired.BROKEN, abort=not self._session.greeted)
 
-    def _lose(self, why: Retired) -> None:
+    def _lose(self, why: Retired, error: GatewayError | None = None) -> None:
         """
         End the connection, and with it all its exchanges.
         """
@@ -228,5 +244,5 @@ class MultiplexedConnection(OriginConnection):
             return
         sent = self.sent()
         self._end(why, abort=True)
-        error = GatewayError(502, "connection_terminated", f"{self.origin} closed the connection")
-        self._session.lost(error, sent)
+        text = f"{self.origin} closed the connection"
+        self._session.lost(error or GatewayError(502, "connection_terminated", text), sent)

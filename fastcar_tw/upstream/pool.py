@@ -78,7 +78,7 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         """
         super().expired()
         for connection in list(self._multiplexed):
-            connection.check()
+            connection.check(self._connect_timeout)
 
     # For multiplexed connections.
 
@@ -105,7 +105,7 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
                 self._short_lived.clear()
             last = self._short_lived.get(connection.origin, ())
             self._short_lived[connection.origin] = (*last[-1:], accepted)
-        self._carry_out(self._core.condemn(connection, Retired.ENDED))
+        self._carry_out(self._core.condemn(connection, Retired.ENDED, self._now()))
 
     def closed(self, connection: OriginConnection) -> None:
         """
@@ -114,6 +114,9 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         if isinstance(connection, MultiplexedConnection):
             self._multiplexed.discard(connection)
         super().closed(connection)
+
+    def _what_went_wrong(self, connection: OriginConnection) -> GatewayError | None:
+        return connection.failure if isinstance(connection, MultiplexedConnection) else None
 
     def _opened(self, connection: OriginConnection, attempt: Attempt[Origin, Any, Any]) -> None:
         if isinstance(connection, MultiplexedConnection):
@@ -172,6 +175,7 @@ class _Negotiation:
             # Once may be a restart, twice is a habit.
             limit = max(life, 1) if len(lives) > 1 else maxsize
             connection = MultiplexedConnection(origin, pool, address, pool._now, life, limit)
+            connection.capacity = min(connection.capacity, pool._core.width(origin))
         else:
             connection = UpstreamConnection(origin, pool, address)
         connection.makeConnection(transport)

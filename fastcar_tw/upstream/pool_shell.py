@@ -140,6 +140,12 @@ class PoolShell(Generic[K, KC]):
         """
         raise NotImplementedError
 
+    def _what_went_wrong(self, connection: KC) -> GatewayError | None:
+        """
+        Why a connection has ended before it could be of use.
+        """
+        return None
+
     def _was_opened(self, key: K) -> None:
         """
         A connection was opened.
@@ -259,7 +265,7 @@ class PoolShell(Generic[K, KC]):
         """
         A look-up has answered: connections to other addresses are not used any more.
         """
-        self._carry_out(self.watch.answered(name, addresses))
+        self._carry_out(self.watch.answered(name, addresses, self._now()))
 
     def close_idle(self) -> Deferred[None]:
         """
@@ -316,7 +322,8 @@ class PoolShell(Generic[K, KC]):
         A connection has ended.
         """
         self._leaving.pop(connection, None)
-        self._carry_out(self._core.closed(connection, self._now()))
+        error = self._what_went_wrong(connection)
+        self._carry_out(self._core.closed(connection, self._now(), error))
         closing = self._closing.pop(connection, None)
         if closing is not None:
             closing.callback(None)

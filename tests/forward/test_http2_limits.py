@@ -260,22 +260,36 @@ class EarlyTests(HTTP2TestCase):
         self.assertEqual(self.counts(), (0, 1, 0))
 
     def test_origin_leaves(self) -> None:
-        """If the origin goes instead, what has waited is sent on another connection, POSTs too."""
+        """If the origin goes instead, that was a failed attempt, for those who have counted on it,
+        too."""
         clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
         self.origins[0].peer.close()
         self.run_origins()
+        self.assert_error(clients[-1], 502, "connection_terminated")
+
+    def test_origin_goes_away(self) -> None:
+        """If it says that it goes, what has waited is sent on another connection, POSTs too."""
+        clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
+        self.origins[0].go_away(2 * EARLY_STREAMS - 1)
+        self.run_origins()
+        self.assertEqual(len(self.origins), 2)
         stream = self.h2.requests[self.h2.paths.index(b"/post")]
         self.assertEqual(self.h2.content_of(stream), b"hello")
-        self.h2.answer_all()
+        for each in self.origins:
+            each.answer_all()
+        self.run_origins()
         self.assertEqual(answers(clients[-1:]), [b"/post"])
+        self.assertEqual(answers(clients[:1]), [b"/0"])
 
     def test_silent_origin(self) -> None:
-        """An origin that never says anything is a timeout for all of them."""
+        """An origin that never says anything is a timeout for all of them, one after another."""
         self.start(response_timeout=5.0)
         clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
         self.proxy.elapse(6)
-        for client in clients:
+        for client in clients[:EARLY_STREAMS]:
             self.assert_error(client, 504, "http_response_timeout")
+        self.proxy.elapse(6)
+        self.assert_error(clients[-1], 504, "http_response_timeout")
         self.assertEqual(self.counts()[2], 0)
 
     def test_upload(self) -> None:

@@ -49,7 +49,7 @@ class RetryTests(ProxyTestCase):
         """One line tells of it, with method and origin, but no target."""
         self.client.send(request(b"/secret"))
         [line] = logged(self.first.close)
-        self.assertTrue(line.startswith("GET http://a.test:80: sent again on a new connection: "))
+        self.assertTrue(line.startswith("GET http://a.test:80: sent again: "))
         self.assertNotIn("secret", line)
 
     def test_post(self) -> None:

@@ -152,7 +152,17 @@ class LibraryCase(SynchronousTestCase):
 
 
 #: Methods of our own.
-NEW = ("_decode", "_fail", "_forget", "_opened", "_take", "_take_content", "give_back_window")
+NEW = (
+    "_decode",
+    "_fail",
+    "_forget",
+    "_opened",
+    "_take",
+    "_take_content",
+    "forget",
+    "give_back_window",
+    "is_open",
+)
 
 
 class OverrideTests(SynchronousTestCase):

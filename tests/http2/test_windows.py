@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.http2.windows import INITIAL_WINDOW, LARGEST_WINDOW, StreamWindow
+from fastcar_tw.http2.windows import INITIAL_WINDOW, LARGEST_WINDOW, RESERVE, Reserve, StreamWindow
 
 
 class StreamWindowTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.now = 0.0
-        self.window = StreamWindow(lambda: self.now)
+        self.reserve = Reserve()
+        self.window = StreamWindow(lambda: self.now, self.reserve)
 
     def _read(self, size: int) -> int:
         self.window.take(size)
@@ -112,3 +113,19 @@ class StreamWindowTests(SynchronousTestCase):
         self.now += 1.9
         self._round()
         self.assertEqual(self.window.size, INITIAL_WINDOW)
+
+    def test_reserve(self) -> None:
+        """
+        All windows of a connection grow out of one reserve, and give back to it what they have
+        taken.
+        """
+        many = [StreamWindow(lambda: self.now, self.reserve) for _ in range(20)]
+        for self.window in many:
+            for _ in range(8):
+                self._round()
+        grown = sum(each.size - INITIAL_WINDOW for each in many)
+        self.assertEqual((grown, self.reserve.left), (RESERVE, 0))
+        self.assertEqual(many[-1].size, INITIAL_WINDOW)
+        many[0].close()
+        self._round()
+        self.assertGreater(many[-1].size, INITIAL_WINDOW)

@@ -165,7 +165,7 @@ class Driver:
 
     def condemn(self, connection: Connection, why: Retired = Retired.ADDRESS) -> None:
         """This is to serve nobody from now on."""
-        self._perform(self.core.condemn(connection, why))
+        self._perform(self.core.condemn(connection, why, self.now))
 
     def wait(self, seconds: float) -> None:
         """Time passes, and the pool is told."""

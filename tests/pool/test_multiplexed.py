@@ -757,33 +757,34 @@ class UnheardTests(SynchronousTestCase):
         pool.change(connection, 100)
         self.assertEqual(served(pool, connection), names(2, 50))
 
-    def test_ended(self) -> None:
-        """If it ends before that, another is opened for those who counted on it."""
-        self.pool.condemn(self.connection, Retired.ENDED)
-        self.pool.wait(0)
+    def test_moved(self) -> None:
+        """If it must go before that, another is opened for those who counted on it."""
+        self.pool.condemn(self.connection, Retired.ADDRESS)
         self.assertEqual(len(self.pool.opening), 1)
         self.assertEqual(self.pool.refused, {})
         connection = self.pool.succeed(capacity=100)
         self.assertEqual(served(self.pool, connection), names(5, 50))
 
     def test_broken(self) -> None:
-        """So it is if it breaks."""
+        """If it ends before that, it was a failed attempt, for those who counted on it early."""
+        self.pool.wait(6)
+        self.pool.acquire("a", "late")
+        self.pool.wait(1)
         self.pool.core.retired(self.connection, Retired.BROKEN)
         self.pool.end(self.connection)
+        self.assertEqual(list(self.pool.refused), names(5, 50))
+        self.assertEqual(self.pool.refused["5"].refusal, Refusal.ATTEMPT_FAILED)
         self.assertEqual(len(self.pool.opening), 1)
-        self.assertEqual(self.pool.core._lane("a").unheard, set())
+        self.assertEqual(self.pool.core._lane("a").unheard, {})
 
-    def test_not_for_ever(self) -> None:
-        """An origin that ends every connection before that is not asked for ever."""
-        for _ in range(4):
-            self.pool.condemn(self.connection, Retired.ENDED)
-            self.pool.wait(2.6)
-            if self.pool.opening:
-                self.connection = self.pool.succeed(capacity=4, unheard=True)
-        self.pool.condemn(self.connection, Retired.ENDED)
-        self.pool.wait(0)
-        self.assertEqual(self.pool.opening, [])
-        self.assertEqual(len(self.pool.refused) + len(self.pool.assigned), 50)
+    def test_left_alone(self) -> None:
+        """An origin that ends one connection after the other before that is left alone."""
+        pool = Driver(expected=100, fail_fast_after=3)
+        for number in range(3):
+            pool.acquire("a", str(number))
+            pool.end(pool.succeed(capacity=4, unheard=True))
+        pool.acquire("a", "refused")
+        self.assertEqual(pool.refusal("refused"), Refusal.FAILING)
 
     def test_sent_again(self) -> None:
         """A request that is sent again may wait for it too, whatever the last one could take."""

@@ -357,7 +357,7 @@ class PoolMachine(RuleBasedStateMachine):
         elif act == "condemn":
             if connection.multiplexed and state is State.ACTIVE:
                 self.leaves(connection, Retired.ADDRESS)
-            self.perform(self.core.condemn(connection, Retired.ADDRESS))
+            self.perform(self.core.condemn(connection, Retired.ADDRESS, self.now))
         elif isinstance(act, Retired):
             if state is not State.DRAINING:
                 self.leaves(connection, act)

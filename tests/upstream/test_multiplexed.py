@@ -323,10 +323,24 @@ class EndTests(MultiplexedTestCase):
         self.peer.pause()
         while self.reactor.seconds() < PING_AFTER + PING_PATIENCE + 2:
             self.reactor.advance(1)
-            self.connection.check()
+            self.connection.check(10.0)
         assert exchange.error is not None
         self.assertEqual(exchange.error.proxy_status, "connection_read_timeout")
         self.assertTrue(any(event.startswith("retired") for event in self.events()))
+
+    def test_never_heard(self) -> None:
+        """One whose origin never speaks fails all, too, when the time to connect is over."""
+        connection = MultiplexedConnection(ORIGIN, self.owner, None, self.reactor.seconds)
+        Peer(self.reactor, connection)
+        exchange = Exchange()
+        connection.start(exchange, b"", True)
+        for _ in range(10):
+            self.assertIsNone(exchange.error)
+            self.reactor.advance(1)
+            connection.check(10.0)
+        assert exchange.error is not None
+        self.assertEqual(exchange.error.proxy_status, "connection_timeout")
+        self.assertEqual(connection.failure, exchange.error)
 
     def test_stale(self) -> None:
         """It is stale once its origin has ended it, which nobody need have been told yet."""
