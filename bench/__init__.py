@@ -20,5 +20,6 @@ How a run is made, module by module::
     arguments      types of command line arguments
     memory, transfer   memory of idle clients and of slow bulk transfers
     fastcgi        the same for HTTP in front of php-fpm: ``python -m bench.fastcgi``
+    http2          HTTP/1.1 and HTTP/2 to the same origin: ``python -m bench.http2``
     relay          the same for TCP in front of TCP backends: ``python -m bench.relay``
 """

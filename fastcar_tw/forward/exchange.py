@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 _CONTENT_LENGTH = frozenset((b"content-length",))
 
 #: How often a request is sent at most, however sure it is that no origin has acted on it.
-MAX_SENDS = 4
+MAX_SENDS = 8
 
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))

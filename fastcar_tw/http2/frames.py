@@ -40,9 +40,10 @@ MAX_FRAME = 64 * 1024
 
 _HEADER = struct.Struct(">HBBBL")
 _STREAM_ID = 2**31 - 1
-#: Flags of DATA.
+#: Flags of DATA, and of SETTINGS.
 _END_STREAM = 0x01
 _PADDED = 0x08
+_ACK = 0x01
 #: Types of frames that mean something to a client.  The others are to be ignored (RFC 9113
 #: section 5.5); so are PRIORITY (section 5.3.2) and ALTSVC, which we have no use for.
 _KNOWN = {
@@ -149,6 +150,8 @@ class FrameReader:
         if known is None:
             self._budget.spend(len(payload))
             return None
+        if known is SettingsFrame and flags & _ACK and payload:
+            raise FrameDataMissingError("an acknowledgement of SETTINGS that has content")
         try:
             frame = known(stream_id)
             frame.parse_flags(flags)

@@ -38,9 +38,9 @@ class MultiplexingOwner(ConnectionOwner["MultiplexedConnection"], Protocol):
         It can serve another number of exchanges at once.
         """
 
-    def outlived(self, connection: MultiplexedConnection) -> None:
+    def used_up(self, connection: MultiplexedConnection) -> None:
         """
-        It has served more exchanges than were expected.
+        It has begun as many exchanges as its origin answers on a connection.
         """
 
     def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
@@ -59,7 +59,7 @@ class MultiplexedConnection(OriginConnection):
     @ivar failure: why it has ended, if it has before the origin was heard.
     """
 
-    __slots__ = ("_clock", "_life", "_limit", "_opened", "_session", "failure")
+    __slots__ = ("_clock", "_limit", "_opened", "_session", "failure")
 
     protocol = "HTTP/2"
     multiplexed = True
@@ -72,12 +72,10 @@ class MultiplexedConnection(OriginConnection):
         owner: MultiplexingOwner,
         address: str | None,
         clock: Callable[[], float],
-        life: int = maxsize,
         limit: int = maxsize,
     ) -> None:
         """
-        @param life: how many exchanges the last connection has served before its origin ended it.
-        @param limit: how many may begin at once until it has outlived that.
+        @param limit: how many exchanges its origin answers on a connection.
         """
         super().__init__(origin, owner, address)
         self._session = Session(self, clock, str(origin))
@@ -88,7 +86,6 @@ class MultiplexedConnection(OriginConnection):
             "connection_terminated",
             f"{origin} ended the connection, or broke it, before HTTP/2 had begun",
         )
-        self._life = life
         self._limit = limit
         self.capacity = min(self._session.capacity, limit)
         self.unheard = True
@@ -101,12 +98,8 @@ class MultiplexedConnection(OriginConnection):
         """
         self.served += 1
         self.fresh = False
-        if self.served > self._life:
-            self._life = maxsize
-            self._owner.outlived(self)
-            if self._limit < maxsize:
-                self._limit = maxsize
-                self.capacity_changed()
+        if self.served >= self._limit:
+            self._owner.used_up(self)
         try:
             fields = exchange.request_fields()
         except Exception:

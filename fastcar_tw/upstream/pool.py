@@ -26,8 +26,10 @@ from fastcar_tw.upstream.exchange import OriginConnection
 from fastcar_tw.upstream.multiplexed import MultiplexedConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
 
-#: Origins of which is remembered after how many requests they end their connections.
+#: Origins of which is remembered after how many requests they end their connections, and seconds
+#: for which that is believed.
 MAX_SHORT_LIVED = 1024
+SHORT_LIVED_TRUST = 600.0
 
 
 class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
@@ -60,8 +62,8 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         self.maxPersistentPerHost = limits.max_idle_per_origin
         self._multiplexed: set[MultiplexedConnection] = set()
         # How many requests the last connections to an origin have served, one or two of them, that
-        # were then ended although there were more on them.
-        self._short_lived: dict[Origin, tuple[int, ...]] = {}
+        # were then ended although there were more on them; and until when that is believed.
+        self._short_lived: dict[Origin, tuple[tuple[int, ...], float]] = {}
 
     def new_connection(self, key: Origin, address: IAddress | None) -> Any:
         """
@@ -88,11 +90,19 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         """
         self._carry_out(self._core.capacity_changed(connection, self._now()))
 
-    def outlived(self, connection: MultiplexedConnection) -> None:
+    def used_up(self, connection: MultiplexedConnection) -> None:
         """
-        It has served more exchanges than were expected.
+        It has begun as many exchanges as its origin answers on a connection.
         """
-        self._short_lived.pop(connection.origin, None)
+        self._carry_out(self._core.condemn(connection, Retired.KEEP_ALIVE, self._now()))
+
+    def request_limit(self, origin: Origin) -> int:
+        """
+        How many exchanges an origin answers on a connection, if it has ended two early: once may be
+        a restart.
+        """
+        lives, until = self._short_lived.get(origin, ((), 0.0))
+        return max(min(lives), 1) if len(lives) > 1 and self._now() < until else maxsize
 
     def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """
@@ -103,8 +113,10 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
         if accepted is not None:
             if len(self._short_lived) >= MAX_SHORT_LIVED:
                 self._short_lived.clear()
-            last = self._short_lived.get(connection.origin, ())
-            self._short_lived[connection.origin] = (*last[-1:], accepted)
+            now = self._now()
+            lives, until = self._short_lived.get(connection.origin, ((), 0.0))
+            last = lives[-1:] if now < until else ()
+            self._short_lived[connection.origin] = (*last, accepted), now + SHORT_LIVED_TRUST
         self._carry_out(self._core.condemn(connection, Retired.ENDED, self._now()))
 
     def closed(self, connection: OriginConnection) -> None:
@@ -170,11 +182,8 @@ class _Negotiation:
         pool, origin, address = self._pool, self._origin, self._address
         connection: OriginConnection
         if transport.alpn == "h2":
-            lives = pool._short_lived.get(origin, ())
-            life = max(lives, default=maxsize)
-            # Once may be a restart, twice is a habit.
-            limit = max(life, 1) if len(lives) > 1 else maxsize
-            connection = MultiplexedConnection(origin, pool, address, pool._now, life, limit)
+            limit = pool.request_limit(origin)
+            connection = MultiplexedConnection(origin, pool, address, pool._now, limit)
             connection.capacity = min(connection.capacity, pool._core.width(origin))
         else:
             connection = UpstreamConnection(origin, pool, address)

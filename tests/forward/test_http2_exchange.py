@@ -396,6 +396,17 @@ class ResponseTests(HTTP2TestCase):
         self.assertEqual(answer(self.answered()).status, 200)
         self.assert_alive()
 
+    def test_continue_once(self) -> None:
+        """A request that is sent again asks its client for the content once."""
+        self.send(request(b"/", b"Expect: 100-continue", b"Content-Length: 5", method=b"POST"))
+        self.client.take()
+        self.h2.reset(1, ErrorCodes.REFUSED_STREAM)
+        self.run_origins()
+        self.assertEqual(self.client.take(), b"")
+        self.assertNotIn(b"expect", fields(self.h2, 3))
+        self.send(b"hello")
+        self.assertEqual(self.h2.content_of(3), b"hello")
+
     def test_expectation_failed(self) -> None:
         """An origin that does not want the content says so, and the client's connection ends; the
         origin's serves the next."""

@@ -549,6 +549,11 @@ class GoAwayTests(LibraryCase):
 class ConnectionFailureTests(LibraryCase):
     """What ends a connection, with the code that RFC 9113 asks for."""
 
+    def test_acknowledgement_with_content(self) -> None:
+        """An acknowledgement of SETTINGS has no content (RFC 9113 section 6.5)."""
+        events = self.receive(raw(4, 0x01, 0, bytes(6)))
+        self.assert_connection_failed(events, ErrorCodes.FRAME_SIZE_ERROR)
+
     def test_not_http2(self) -> None:
         """An origin that speaks HTTP/1.1 is told from its first bytes."""
         self.client = ClientConnection(self.clock.seconds, stream_window=WINDOW)

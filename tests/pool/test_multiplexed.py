@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.pool.core import DRAIN_PATIENCE, HANDOVER_DELAY, Refusal
+from fastcar_tw.pool.core import HANDOVER_DELAY, Refusal
+from fastcar_tw.pool.sharing import DRAIN_PATIENCE
 from fastcar_tw.pool.stats import Retired
 
 from .driver import Connection, Driver, Multiplexed

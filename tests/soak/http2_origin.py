@@ -97,8 +97,8 @@ class Chaos:
             return True
         refused = self.refused[plan.number]
         if plan.whole_at_once:
-            # It is sent four times at most.
-            return refused > 3
+            # It is sent eight times at most.
+            return refused > 7
         return refused > 0 or self._left_at[plan.origin] > since - _NEWS
 
     # From connections.

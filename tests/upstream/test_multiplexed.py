@@ -44,9 +44,9 @@ class Owner:
         """Another capacity."""
         self.events.append(f"capacity {connection.capacity}")
 
-    def outlived(self, connection: MultiplexedConnection) -> None:
-        """It has served more than were expected."""
-        self.events.append("outlived")
+    def used_up(self, connection: MultiplexedConnection) -> None:
+        """It has begun as many as its origin answers."""
+        self.events.append("used up")
 
     def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """It will serve no more than it has."""
@@ -89,14 +89,13 @@ class MultiplexedTestCase(SynchronousTestCase):
     def connect(
         self,
         settings: dict[int, int] | None = None,
-        life: int = sys.maxsize,
         limit: int = sys.maxsize,
     ) -> None:
         """Begin anew, with what the origin says."""
         self.reactor = MemoryReactor()
         self.owner = Owner()
         self.connection = MultiplexedConnection(
-            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, life, limit
+            ORIGIN, self.owner, "192.0.2.1", self.reactor.seconds, limit
         )
         self.peer = Peer(self.reactor, self.connection)
         self.addCleanup(self.release)
@@ -193,18 +192,14 @@ class LifeTests(MultiplexedTestCase):
         self.origin = origin
 
     def test_short_lived(self) -> None:
-        """Where the last connections were ended early, no more begin at once than they served."""
-        self.connect({3: 20}, 2, 2)
+        """Of an origin that ends its connections early no more begin at once than it answers, and
+        with the last of them the connection is used up."""
+        self.connect({3: 20}, 2)
         self.assertEqual(self.connection.capacity, 2)
-
-    def test_outlived(self) -> None:
-        """One that serves more than the last ones have does so without that limit."""
-        self.connect({3: 20}, 2, 2)
-        for _ in range(3):
-            self.assertEqual(self.connection.capacity, 2)
-            self.start()
-        self.assertEqual(self.connection.capacity, 20)
-        self.assertIn("outlived", self.events())
+        self.start()
+        self.assertEqual(self.events(), [])
+        self.start()
+        self.assertEqual(self.events(), ["used up"])
 
     def test_reset_by_the_origin(self) -> None:
         """A stream that is reset makes room too."""

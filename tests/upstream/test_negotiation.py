@@ -172,6 +172,19 @@ class CapacityTests(HTTP2TestCase):
         self.assertEqual(answers(clients), [b"/%d" % number for number in range(8)])
         self.assertLessEqual(len(self.origins), 8 + 2)
 
+    def test_believed_for_a_while(self) -> None:
+        """After some time it is tried again whether it is still so."""
+        for _ in range(2):
+            self.get(2)
+            self.h2.go_away(2 * len(self.h2.requests) - 3)
+            self.run_origins()
+            self.h2.answer_all()
+        a_test = self.origin.origin
+        assert a_test is not None
+        self.assertEqual(self.proxy.pool.request_limit(a_test), 1)
+        self.proxy.elapse(pool.SHORT_LIVED_TRUST)
+        self.assertGreater(self.proxy.pool.request_limit(a_test), 1000)
+
     def test_restart(self) -> None:
         """Once says nothing: it may be a restart."""
         self.warm_up()
