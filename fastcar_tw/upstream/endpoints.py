@@ -4,7 +4,7 @@ How an origin is reached: which address, which transport, which TLS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -29,6 +29,9 @@ from fastcar_tw.upstream.backends import Backend
 #: Protocol names of ALPN (RFC 9113 section 3.1, RFC 7301 section 6).
 HTTP2 = b"h2"
 HTTP1 = b"http/1.1"
+
+#: Origins that are remembered for it.
+MAX_INADEQUATE = 1024
 
 _NO_HTTP2 = "the origin does not speak HTTP/2"
 #: The alert with which a server says so (RFC 7301 section 3.2).
@@ -60,6 +63,8 @@ class OriginEndpoints:
         self._timeout = timeout
         self._resolver = resolver
         self._http2_only = http2_only
+        # Origins that have chosen HTTP/2 with a cipher suite that it prohibits.
+        self._inadequate: set[Origin] = set()
 
     def __call__(self, origin: Origin) -> IStreamClientEndpoint:
         endpoint = self.dial(*origin.peer)
@@ -69,9 +74,21 @@ class OriginEndpoints:
             return endpoint
         name = origin.tls_name or origin.host
         alpn: tuple[bytes, ...] = (HTTP1,)
-        if origin.http2:
+        if origin.http2 and origin not in self._inadequate:
             alpn = (HTTP2,) if self._http2_only else (HTTP2, HTTP1)
-        return TLSClientEndpoint(endpoint, self._trust, name, origin.port, alpn)
+        return TLSClientEndpoint(
+            endpoint,
+            self._trust,
+            name,
+            origin.port,
+            alpn,
+            without_http2=lambda: self._remember(origin),
+        )
+
+    def _remember(self, origin: Origin) -> None:
+        if len(self._inadequate) >= MAX_INADEQUATE:
+            self._inadequate.clear()
+        self._inadequate.add(origin)
 
     def dial(self, host: str, port: int) -> IStreamClientEndpoint:
         """
@@ -124,6 +141,7 @@ class TLSClientEndpoint:
         alpn: Sequence[bytes] = (HTTP1,),
         *,
         server_begins: bool = False,
+        without_http2: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param host: whom the certificate has to name.
@@ -132,6 +150,7 @@ class TLSClientEndpoint:
             with a cipher suite that it prohibits, the others are offered over a second connection.
         @param server_begins: what is spoken inside may be begun by the server; in HTTP/2 it always
             may (RFC 9113 section 3.4).
+        @param without_http2: is called before such a second connection.
         """
         self._below = below
         self._trust = trust
@@ -139,6 +158,7 @@ class TLSClientEndpoint:
         self._port = port
         self._alpn = alpn
         self._server_begins = server_begins
+        self._without_http2 = without_http2
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -165,6 +185,7 @@ class TLSClientEndpoint:
         self, failure: Failure, factory: IProtocolFactory
     ) -> Deferred[IProtocol]:
         failure.trap(InadequateSecurityError)
+        self._without_http2()
         return self._connect(factory, [each for each in self._alpn if each != HTTP2])
 
 

@@ -778,6 +778,22 @@ class UnheardTests(SynchronousTestCase):
         self.assertEqual(len(self.pool.opening), 1)
         self.assertEqual(self.pool.core._lane("a").unheard, {})
 
+    def test_closed_by_us(self) -> None:
+        """If we end it, that is no failure, and nobody goes on counting on it."""
+        pool = Driver(expected=100, fail_fast_after=1, max_connections=1)
+        pool.acquire("a", *names(1, 10))
+        connection = pool.succeed(capacity=4, unheard=True)
+        pool.acquire("b", "other")
+        pool.wait(1)
+        pool.release(connection)
+        self.assertTrue(connection.leaving)
+        self.assertEqual(pool.counts("a").queued, 5)
+        for _ in range(4):
+            pool.release(connection)
+        pool.end(connection)
+        self.assertFalse(pool.core.trouble("a").left_alone)
+        self.assertEqual(pool.refused, {})
+
     def test_left_alone(self) -> None:
         """An origin that ends one connection after the other before that is left alone."""
         pool = Driver(expected=100, fail_fast_after=3)

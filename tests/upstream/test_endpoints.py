@@ -22,6 +22,7 @@ from fastcar_tw.tls.machine import TLSError, TLSMachine
 from fastcar_tw.tls.trust import Trust
 from fastcar_tw.upstream.endpoints import (
     InadequateSecurityError,
+    OriginEndpoints,
     TLSClientEndpoint,
     TLSClientLayer,
 )
@@ -237,6 +238,27 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIsInstance(error, InadequateSecurityError)
         for word in (PROHIBITED.decode(), "INADEQUATE_SECURITY"):
             self.assertIn(word, error.reason)
+
+    def test_inadequate_security_remembered(self) -> None:
+        """What an origin has chosen with such a suite is not offered to it again."""
+        below = MemoryEndpoint(
+            self.server(HTTP2, PROHIBITED), *[self.server(HTTP1, PROHIBITED) for _ in range(2)]
+        )
+        self.addCleanup(below.release)
+
+        class Endpoints(OriginEndpoints):
+            def dial(self, host: str, port: int) -> Any:
+                return below
+
+        trust = Trust((), ("a.test",))
+        endpoints = Endpoints(below.reactor, trust, 0.0, None)  # type: ignore[arg-type]  # no names
+        for number in (2, 3):
+            connecting: Deferred[Any] = endpoints(
+                Origin("https", "a.test", 443, False, http2=True)
+            ).connect(Factory.forProtocol(HalfCloseRecorder))
+            below.reactor.settle()
+            self.assertEqual(self.successResultOf(connecting).transport.alpn, "http/1.1")
+            self.assertEqual(len(below.peers), number)
 
     def test_http1_over_any(self) -> None:
         """HTTP/1.1 may use what there is."""
