@@ -46,6 +46,9 @@ _CONTENT_LENGTH = frozenset((b"content-length",))
 #: How often a request is sent at most, however sure it is that no origin has acted on it.
 MAX_SENDS = 8
 
+#: Bytes of content that are kept to be sent again, where an origin says what it has not acted on.
+MAX_REPLAY = 256 * 1024
+
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
@@ -72,6 +75,7 @@ class Exchange(DownstreamExchange):
         "_named",
         "_next_hop",
         "_replay",
+        "_replay_room",
         "_reused",
         "_sends",
         "_started",
@@ -110,7 +114,9 @@ class Exchange(DownstreamExchange):
         self.request_trailers = b""
         self._content: list[bytes] = []
         self._unsent = False
-        self._replay: bytes | None = None
+        # What was sent of the content, as long as that is all kept.
+        self._replay: list[bytes] | None = None
+        self._replay_room = 0
         self._reused = False
         self._sends = 0
         self._waiting = False
@@ -175,8 +181,14 @@ class Exchange(DownstreamExchange):
         """
         handle = self._handle
         if handle is not None and self._unsent:
-            handle.send(self._take_content(), self.request_complete)
-            self._replay = None
+            content = self._take_content()
+            if self._replay is not None:
+                self._replay_room -= len(content)
+                if self._replay_room < 0:
+                    self._replay = None
+                else:
+                    self._replay.append(content)
+            handle.send(content, self.request_complete)
             self._set_deadline()
 
     def downstream_full(self) -> None:
@@ -269,8 +281,10 @@ class Exchange(DownstreamExchange):
             self._forwarder.pool.release(connection)
             self._downstream.abort()
             return
-        # All that was sent so far, no more than was read at once.
-        content = self._replay = self._take_content()
+        # No more than was read at once.
+        content = self._take_content()
+        self._replay = [content]
+        self._replay_room = MAX_REPLAY - len(content) if connection.multiplexed else 0
         self._sends += 1
         self._reused = not connection.fresh
         self._waiting = False
@@ -328,6 +342,7 @@ class Exchange(DownstreamExchange):
         if head.status == 407 and self._to_proxy:
             raise refused_by_proxy(self.origin)
         self.responded = True
+        self._replay = None
         self._status = head.status
         self._named = head.named
         fields = head.fields
@@ -416,7 +431,7 @@ class Exchange(DownstreamExchange):
             self._fail(error)
             return
         self._handle = None
-        self._content.insert(0, replay)
+        self._content[:0] = replay
         self._waiting = True
         self._downstream.deadline = NEVER
         if not self.request_complete:

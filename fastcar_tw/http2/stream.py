@@ -205,8 +205,9 @@ class Stream:
         """
         Nothing of it is sent for now, and nothing more is taken.
         """
-        self._full = True
-        self.user.upstream_full()
+        if not self._ended:
+            self._full = True
+            self.user.upstream_full()
 
     def check_full(self) -> None:
         """

@@ -26,9 +26,11 @@ from fastcar_tw.upstream.exchange import OriginConnection
 from fastcar_tw.upstream.multiplexed import MultiplexedConnection
 from fastcar_tw.upstream.pool_shell import PoolShell
 
-#: Origins of which is remembered after how many requests they end their connections, and seconds
-#: for which that is believed.
+#: Origins of which is remembered after how many requests they end their connections.
 MAX_SHORT_LIVED = 1024
+#: So many requests on each connection cost nothing; if it were fewer, it must have been so twice,
+#: for once may be a restart, and is believed for so many seconds.
+LONG_ENOUGH = 100
 SHORT_LIVED_TRUST = 600.0
 
 
@@ -98,11 +100,13 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
 
     def request_limit(self, origin: Origin) -> int:
         """
-        How many exchanges an origin answers on a connection, if it has ended two early: once may be
-        a restart.
+        How many exchanges an origin answers on a connection, if it has ended some before those that
+        were on them.
         """
         lives, until = self._short_lived.get(origin, ((), 0.0))
-        return max(min(lives), 1) if len(lives) > 1 and self._now() < until else maxsize
+        limit = max(min(lives, default=maxsize), 1)
+        believed = limit >= LONG_ENOUGH or (len(lives) > 1 and self._now() < until)
+        return limit if believed else maxsize
 
     def drain(self, connection: MultiplexedConnection, accepted: int | None) -> None:
         """

@@ -16,7 +16,7 @@ from hyperframe.frame import (
     SettingsFrame,
 )
 
-from fastcar_tw.http2.session import PING_AFTER, PING_PATIENCE
+from fastcar_tw.http2.liveness import PING_AFTER, PING_PATIENCE
 from fastcar_tw.http2.stream import FULL
 from fastcar_tw.http2.windows import INITIAL_WINDOW
 from fastcar_tw.testing import Peer

@@ -283,12 +283,12 @@ class EarlyTests(HTTP2TestCase):
 
     def test_silent_origin(self) -> None:
         """An origin that never says anything is a timeout for all of them, one after another."""
-        self.start(response_timeout=5.0)
+        self.start(response_timeout=3.0)
         clients = self.early(request(b"/post", method=b"POST", body=b"hello"))
-        self.proxy.elapse(6)
+        self.proxy.elapse(4)
         for client in clients[:EARLY_STREAMS]:
             self.assert_error(client, 504, "http_response_timeout")
-        self.proxy.elapse(6)
+        self.proxy.elapse(4)
         self.assert_error(clients[-1], 504, "http_response_timeout")
         self.assertEqual(self.counts()[2], 0)
 

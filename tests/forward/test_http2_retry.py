@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from h2.errors import ErrorCodes
 
-from fastcar_tw.forward.exchange import MAX_SENDS
+from fastcar_tw.forward.exchange import MAX_REPLAY, MAX_SENDS
 from fastcar_tw.testing import Peer
 
 from .http2 import OK, HTTP2TestCase, Origin2, answers, dechunked
@@ -14,6 +14,9 @@ from .support import OK as OK1
 
 KEY = b"Idempotency-Key: 1"
 WITH_LENGTH = (*OK, (b"content-length", b"100"))
+
+#: More than is kept, and not all of it yet.
+LARGE = request(b"/", b"Content-Length: 1000000", method=b"POST") + bytes(MAX_REPLAY + 1)
 
 
 class GoAwayTests(HTTP2TestCase):
@@ -127,6 +130,7 @@ class GoAwayTests(HTTP2TestCase):
     def test_again_and_again(self) -> None:
         """Origins that never take a request are not asked for ever."""
         [client] = self.posts(1)
+        self.assertEqual(MAX_SENDS, 8)
         for _ in range(MAX_SENDS):
             self.h2.go_away(0)
         self.run_origins()
@@ -134,12 +138,29 @@ class GoAwayTests(HTTP2TestCase):
         self.assert_error(client, 502, "connection_terminated")
 
     def test_large_upload(self) -> None:
-        """An upload of which more than the beginning was sent cannot be sent again."""
-        self.send(request(b"/", b"Content-Length: 10", method=b"POST") + b"12345")
-        self.send(b"678")
+        """An upload of which more was sent than is kept cannot be sent again."""
+        self.send(LARGE)
         self.h2.go_away(0)
         self.assertEqual(len(self.proxy.connects), 1)
         self.assert_error(self.client, 502, "connection_terminated")
+
+    def test_upload(self) -> None:
+        """One that is kept is sent again, however it came."""
+        self.send(request(b"/", b"Content-Length: 10", method=b"POST") + b"12345")
+        self.send(b"678")
+        self.h2.go_away(0)
+        self.assertEqual(self.contents(self.h2), [b"12345678"])
+        self.send(b"90")
+        self.assertEqual(self.contents(self.h2), [b"1234567890"])
+        self.assertTrue(self.h2.has_ended(1))
+
+    def test_answered_upload(self) -> None:
+        """Nothing is kept of one that was answered."""
+        self.send(request(b"/", b"Content-Length: 10", method=b"POST") + b"12345")
+        self.h2.respond(1, b"x", ended=False)
+        self.run_origins()
+        self.h2.go_away(0)
+        self.assertEqual(len(self.proxy.connects), 1)
 
     def test_beginning_of_an_upload(self) -> None:
         """One of which nothing but the beginning has come is sent again, and goes on there."""
@@ -440,8 +461,7 @@ class Http1RequiredTests(HTTP2TestCase):
 
     def test_large_upload(self) -> None:
         """An upload that cannot be sent again fails, but the next is sent as it should be."""
-        self.send(request(b"/", b"Content-Length: 10", method=b"POST") + b"12345")
-        self.send(b"678")
+        self.send(LARGE)
         self.h2.reset(1, ErrorCodes.HTTP_1_1_REQUIRED)
         self.assert_error(self.client, 502, "http_upgrade_failed")
         self.send(POST, self.secure())
