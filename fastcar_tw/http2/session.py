@@ -15,7 +15,7 @@ one stream; only what breaks the connection itself (RFC 9113 section 5.4.1) ends
 
 An idle connection may have died unnoticed.  So the first request after a pause goes with a PING,
 and one that must not be sent twice waits for the answer, and takes no content meanwhile: if none
-comes it was certainly not acted on, and can be sent again.
+comes it was certainly not acted on, and can be sent again.  When to ask is known to L{Liveness}.
 
 Until the origin's SETTINGS have said how many requests it takes at once, only a few begin: some
 origins end the connection over one too many.
@@ -52,6 +52,7 @@ from fastcar_tw.http2.errors import (
 )
 from fastcar_tw.http2.fields import Field
 from fastcar_tw.http2.library import ClientConnection, ConnectionFailed, StreamFailed
+from fastcar_tw.http2.liveness import Liveness
 from fastcar_tw.http2.stream import Stream, StreamUser
 from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW, Reserve, StreamWindow
 
@@ -63,13 +64,7 @@ MAX_CAPACITY = 1000
 #: After the last one no stream is opened; a margin is kept for those that are held back.
 LAST_STREAM_ID = 2**31 - 1 - 2 * MAX_CAPACITY
 
-#: Seconds without a byte: after so many an idle connection is doubted before it is used; after so
-#: many one with open streams is asked for a sign of life, then less and less often, since some
-#: origins end connections that ask too much; and it has so long to give one.
-IDLE_TRUST = 5.0
-PING_AFTER = 10.0
-MAX_PING_AFTER = 160.0
-PING_PATIENCE = 10.0
+#: What a PING carries.
 _PING = b"fastcar?"
 
 #: Bytes of content framed between two transmissions: how far the wire's fullness may be overshot.
@@ -134,13 +129,11 @@ class Session:
         "_busy",
         "_clock",
         "_held",
-        "_last_byte",
         "_library",
         "_line",
+        "_liveness",
         "_name",
         "_owner",
-        "_ping_after",
-        "_pinged",
         "_reserve",
         "_streams",
         "_told",
@@ -174,9 +167,7 @@ class Session:
         self._busy = False
         self._wire_full = False
         self.greeted = False
-        self._last_byte = clock()
-        self._ping_after = PING_AFTER
-        self._pinged: float | None = None
+        self._liveness = Liveness(clock)
         self._reserve = Reserve()
 
     def __repr__(self) -> str:
@@ -197,7 +188,7 @@ class Session:
         The connection is there: introduce ourselves (RFC 9113 section 3.4).  Requests need not wait
         for the origin to do so.
         """
-        self._last_byte = self._clock()
+        self._liveness.heard()
         library = self._library
         library.initiate_connection()
         library.increment_flow_control_window(
@@ -217,9 +208,9 @@ class Session:
         assert self.streams < self.capacity
         stream = Stream(self, user, StreamWindow(self._clock, self._reserve))
         stream.add(content, ended)
-        doubtful = self._clock() - self._last_byte > IDLE_TRUST
-        if doubtful:
-            self._ping()
+        doubtful = self._liveness.is_doubtful
+        if doubtful and self._liveness.ask():
+            self._library.ping(_PING)
         if doubtful and not user.is_repeatable():
             self._held[stream] = fields
             stream.hold()
@@ -235,7 +226,7 @@ class Session:
         """
         if self.broken:
             return
-        self._last_byte = self._clock()
+        self._liveness.heard()
         self._busy = True
         events = self._library.receive_data(data)
         # The library has taken in all of it: what bears on new requests is told before the news
@@ -274,16 +265,13 @@ class Session:
         """
         About a second has passed: see that the origin is alive while something is expected of it.
         """
-        now = self._clock()
         if self.broken:
             return
-        if self._pinged is not None:
-            if now - max(self._pinged, self._last_byte) >= PING_PATIENCE:
-                text = f"{self._name} does not answer any more"
-                self._fail_all(GatewayError(504, "connection_read_timeout", text))
-        elif self.streams and now - self._last_byte >= self._ping_after:
-            self._ping_after = min(2 * self._ping_after, MAX_PING_AFTER)
-            self._ping()
+        if self._liveness.is_lost:
+            text = f"{self._name} does not answer any more"
+            self._fail_all(GatewayError(504, "connection_read_timeout", text))
+        elif self.streams and self._liveness.ask_if_silent():
+            self._library.ping(_PING)
             self._settle()
 
     def close(self) -> None:
@@ -396,11 +384,6 @@ class Session:
         if data:
             self._owner.transmit(data)
 
-    def _ping(self) -> None:
-        if self._pinged is None:
-            self._pinged = self._clock()
-            self._library.ping(_PING)
-
     # Receiving.
 
     def _tell(self, tell: Callable[[Session, Stream, Any], None], event: Any) -> None:
@@ -440,7 +423,7 @@ class Session:
     def _flush_users(self) -> None:
         told = self._told
         if told:
-            self._ping_after = PING_AFTER
+            self._liveness.progressed()
         for stream in told:
             stream.told = False
             self._guard(stream, stream.user.flush_response)
@@ -495,7 +478,7 @@ class Session:
             self._owner.capacity_changed()
 
     def _ping_answered(self, event: PingAckReceived) -> None:
-        self._pinged = None
+        self._liveness.answered()
         while self._held:
             stream, fields = next(iter(self._held.items()))
             if len(self._streams) < self.capacity:

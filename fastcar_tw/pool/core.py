@@ -17,11 +17,8 @@ room; if none is idle, the next one released does, if the first request that wan
 before the first in line for the one that has it.  So no origin starves, and requests are served
 nearly in the order of their arrival between origins too.
 
-A multiplexed connection serves as many requests at once as its capacity says.  While it has room it
-is taken before an idle one, so that few do the work; without requests it is idle like any other.
-One that is to go takes no more, and is closed when the last of its requests has been answered.
-What a new connection will probably carry is known from the last one, or guessed before the first:
-that many requests count on an attempt, and another is begun only for those beyond.
+What is different for multiplexed connections, which serve several requests at once, is in
+L{fastcar_tw.pool.sharing}; see L{fastcar_tw.pool.one_line} for origins that all do the same.
 
 Costs.  Taking and releasing take constant time, whatever else there is.  An origin that waits for
 room is in a heap, ordered by its first request without an attempt: O(log n) in the number of such
@@ -35,12 +32,12 @@ import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Generic, NamedTuple
+from typing import NamedTuple
 
 from fastcar_tw.pool.breaker import Backoff, Breaker
 from fastcar_tw.pool.decisions import Assign, Close, Decision, Open, Refusal, Refuse
 from fastcar_tw.pool.lane import Attempt, C, K, Lane, Place, PooledConnection, W
+from fastcar_tw.pool.sharing import SharingCore
 from fastcar_tw.pool.stats import Counts, PoolStats, Retired, Tally, sum_counts
 
 __all__ = [
@@ -63,9 +60,6 @@ MAX_DISUSED = 1024
 #: have it closed for its sake.  Without, a pool that many origins fill opens a connection for
 #: almost every request, which costs more time than is evened out.
 HANDOVER_DELAY = 0.25
-#: Seconds in which a connection that was told to make room is expected to have answered its last
-#: request; where it has not, another one is told.
-DRAIN_PATIENCE = 1.0
 #: Seconds before which an origin that ends a connection that was to be kept open has failed.
 SHORT_LIFE = 10.0
 #: Places of requests that are sent again come before all others.
@@ -114,7 +108,7 @@ class Trouble(NamedTuple):
 _NONE: Sequence[Decision] = ()  # type: ignore[type-arg]  # there is nothing in it
 
 
-class PoolCore(Generic[K, C, W]):
+class PoolCore(SharingCore[K, C, W]):
     """
     Decides for a pool of connections C{C}, to origins C{K}, for requests C{W}; the latter two are
     hashable, and a request waits for one connection at a time.
@@ -131,6 +125,7 @@ class PoolCore(Generic[K, C, W]):
         @param expected_capacity: how many requests at once a connection to an origin will probably
             serve of which none has been opened yet.
         """
+        super().__init__()
         self.limits = limits
         self._random = random_number
         self._expected_capacity = expected_capacity
@@ -144,12 +139,8 @@ class PoolCore(Generic[K, C, W]):
         self._listed: list[tuple[int, Lane[K, C, W]]] = []
         self._number = 0
         self._total = 0
-        # Of those that serve no more requests: how many are about to close, and how many still
-        # answer some, which may take long.
+        # Connections that are about to close; others that serve no more still answer requests.
         self._leaving = 0
-        self._draining = 0
-        # Until when it is not yet too long.
-        self._patient_until = 0.0
         self._wanting = 0
         self._past = Tally()
 
@@ -262,14 +253,7 @@ class PoolCore(Generic[K, C, W]):
         lane.tally.opened += 1
         connection.lane = lane
         connection.retire_at = now + self.limits.max_age
-        if connection.unheard:
-            lane.unheard[connection] = attempt
-            if not lane.multiplexed:
-                lane.multiplexed = True
-                lane.width = self._expected_capacity(lane.key)
-        else:
-            self._succeeded(lane)
-            self._learn_width(lane, connection)
+        self._size_up(lane, connection, attempt)
         if attempt.waiter is not None:
             del lane.owned[attempt.waiter]
             self._assign(attempt.waiter, connection, decisions)
@@ -330,6 +314,10 @@ class PoolCore(Generic[K, C, W]):
         lane.leaving += 1
         if connection.multiplexed:
             lane.roomy.pop(connection, None)
+            if connection.unheard and why not in (Retired.ENDED, Retired.BROKEN):
+                # Our doing, and no failure of the origin.
+                self._heard(lane, connection)
+                self._promise_anew(lane)
         if connection.in_use:
             self._draining += 1
         else:
@@ -402,30 +390,8 @@ class PoolCore(Generic[K, C, W]):
             if connection.unheard and lane is not None:
                 self._heard(lane, connection)
                 self._promise_anew(lane)
-                # Those who have counted on it may have done so for long.
-                self._end_waiting(now, decisions)
-        return decisions
-
-    def capacity_changed(self, connection: C, now: float) -> Sequence[Decision[W, C, K]]:
-        """
-        A multiplexed connection can serve another number of requests at once than before, or its
-        origin has confirmed it.
-        """
-        decisions: list[Decision[W, C, K]] = []
-        lane: Lane[K, C, W] | None = connection.lane
-        if lane is None or connection.leaving:
-            return decisions
-        if connection.unheard:
-            self._heard(lane, connection)
-            self._succeeded(lane)
-        self._learn_width(lane, connection)
-        if connection in self._idle:
-            if not self._may_serve(connection, now):
-                self._close(connection, self._overdue(connection, now), decisions)
-        else:
-            self._offer(lane, connection, now, decisions)
-        self._promise_anew(lane)
-        self._settle(lane, now, decisions)
+            # Those who have counted on it may have done so for long.
+            self._end_waiting(now, decisions)
         return decisions
 
     def keep_warm(self, key: K, count: int) -> None:
@@ -585,168 +551,6 @@ class PoolCore(Generic[K, C, W]):
             self._occupy(connection.lane, connection)
         decisions.append(Assign(waiter, connection))
 
-    # Decisions about multiplexed connections.
-
-    def _share(self, lane: Lane[K, C, W], now: float) -> C | None:
-        """
-        A connection in use that has room: the one that had none, or was idle, last.
-        """
-        while lane.roomy:
-            connection = next(reversed(lane.roomy))
-            if connection.retire_at > now:
-                self._occupy(lane, connection)
-                lane.tally.reused += 1
-                return connection
-            self.retired(connection, Retired.AGE)
-        return None
-
-    def _occupy(self, lane: Lane[K, C, W], connection: C) -> None:
-        """
-        One more request is for a connection.
-        """
-        connection.in_use += 1
-        if connection.in_use < connection.capacity:
-            lane.roomy[connection] = None
-        else:
-            lane.roomy.pop(connection, None)
-
-    def _release_one(
-        self, lane: Lane[K, C, W], connection: C, now: float
-    ) -> Sequence[Decision[W, C, K]]:
-        """
-        A multiplexed connection has one request less.
-        """
-        connection.in_use -= 1
-        connection.fresh = False
-        if not connection.leaving:
-            decisions: list[Decision[W, C, K]] = []
-            self._offer(lane, connection, now, decisions)
-            if self._queue:
-                self._settle(lane, now, decisions)
-            return decisions
-        if connection.in_use:
-            return _NONE
-        self._draining -= 1
-        self._leaving += 1
-        return (Close(connection),)
-
-    def _offer(
-        self,
-        lane: Lane[K, C, W],
-        connection: C,
-        now: float,
-        decisions: list[Decision[W, C, K]],
-    ) -> None:
-        """
-        Give what room a multiplexed connection has to whose turn it is.
-        """
-        if connection.in_use and not connection.capacity:
-            lane.roomy.pop(connection, None)  # its origin may allow some again
-            return
-        why = None if self._may_serve(connection, now) else self._overdue(connection, now)
-        while why is None and connection.in_use < connection.capacity:
-            first = self._first_in_line(lane)
-            if first is None:
-                break
-            spared = self._soon_drained(connection, now)
-            # The line has counted on a new one, whoever else wants room.
-            if not connection.fresh and self._others_first(lane, first, now, spared):
-                why = Retired.EVICTED
-            else:
-                lane.tally.reused += 1
-                self._serve(first, connection, decisions)
-        if why is None and self._must_yield(lane, connection, now):
-            why = Retired.EVICTED
-        if why is not None:
-            self._drain(connection, why, now, decisions)
-        elif not connection.in_use:
-            lane.roomy.pop(connection, None)
-            decisions += self._put(lane, connection, now)
-        elif connection.in_use < connection.capacity:
-            lane.roomy[connection] = None
-        else:
-            lane.roomy.pop(connection, None)
-
-    def _drain(
-        self, connection: C, why: Retired, now: float, decisions: list[Decision[W, C, K]]
-    ) -> None:
-        """
-        Close a multiplexed connection, as soon as it has no requests.
-        """
-        if not connection.in_use:
-            self._close(connection, why, decisions)
-            return
-        self.retired(connection, why)
-        if why is Retired.EVICTED:
-            self._patient_until = now + DRAIN_PATIENCE
-
-    def _soon_drained(self, connection: C, now: float) -> int:
-        """
-        How many connections need not make room because others will, as soon as their requests are
-        answered, if that does not take long.  One without requests makes it at once.
-        """
-        return self._draining if connection.in_use and now < self._patient_until else 0
-
-    def _must_yield(self, lane: Lane[K, C, W], connection: C, now: float) -> bool:
-        """
-        Whether a connection is to make room for other origins: at once without requests, else if
-        somebody has waited for long, and not more connections than are needed.
-        """
-        # One's own line is served by what it has.
-        spared = max(lane.wanting - len(lane.fresh_queued), 0)
-        if not self._is_room_wanted(spared + self._soon_drained(connection, now)):
-            return False
-        if not connection.in_use:
-            return True
-        other = self._first_listed(now)
-        place = None if other is None else other.first_queued()
-        if place is None or (other is lane and not place.fresh):
-            return False
-        return place.deadline - self.limits.queue_timeout + HANDOVER_DELAY < now
-
-    def _learn_width(self, lane: Lane[K, C, W], connection: C) -> None:
-        """
-        What one connection serves is expected of the next; that one serves nobody for the moment
-        says nothing.
-        """
-        lane.multiplexed = connection.multiplexed
-        if not connection.multiplexed:
-            lane.width = 1
-        elif connection.capacity:
-            lane.width = connection.capacity
-
-    def _heard(self, lane: Lane[K, C, W], connection: C) -> None:
-        """
-        Nobody counts on more from a connection any longer than it can serve.
-        """
-        connection.unheard = False
-        lane.unheard.pop(connection, None)
-
-    def _succeeded(self, lane: Lane[K, C, W]) -> None:
-        """
-        An attempt has brought a connection of use.
-        """
-        lane.breaker.succeeded()
-        lane.error = None
-
-    def _promise_anew(self, lane: Lane[K, C, W]) -> None:
-        """
-        The attempts under way will help more than before, or fewer than counted on them: the last
-        of these wait again for something to be opened.
-        """
-        surplus = lane.promised - lane.may_promise
-        if surplus <= 0:
-            self._promise(lane)
-            return
-        promised = list(islice(lane.line.values(), lane.promised))
-        for place in reversed(promised[-surplus:]):
-            lane.queued[place.waiter] = self._queue[place.waiter] = place
-            lane.queued.move_to_end(place.waiter, last=False)
-        self._sort_queue()
-
-    def _sort_queue(self) -> None:
-        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
-
     def _put(self, lane: Lane[K, C, W], connection: C, now: float) -> Sequence[Decision[W, C, K]]:
         """
         Let a connection be idle.
@@ -829,6 +633,9 @@ class PoolCore(Generic[K, C, W]):
         if lane.wanting and lane.wanting > lane.wanted:
             self._wanting -= lane.wanting - lane.wanted
             lane.wanting = lane.wanted
+
+    def _sort_queue(self) -> None:
+        self._queue = OrderedDict(sorted(self._queue.items(), key=lambda item: item[1].order))
 
     def _refuse_queued(
         self,
@@ -1056,6 +863,12 @@ class PoolCore(Generic[K, C, W]):
         if place is None:
             return False
         return place.fresh or place.deadline + HANDOVER_DELAY < first.deadline
+
+    def _has_waited_long(self, place: Place[K, C, W], now: float) -> bool:
+        """
+        So long that a connection in use is to make room for a request.
+        """
+        return place.deadline - self.limits.queue_timeout + HANDOVER_DELAY < now
 
     def _lacks_room_for_fresh(self, lane: Lane[K, C, W]) -> bool:
         """

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import MAX_INTERIM, parse_request_head
 from fastcar_tw.http2.fields import request_fields
-from fastcar_tw.http2.session import EARLY_STREAMS, IDLE_TRUST, LAST_STREAM_ID, MAX_CAPACITY
+from fastcar_tw.http2.liveness import IDLE_TRUST
+from fastcar_tw.http2.session import EARLY_STREAMS, LAST_STREAM_ID, MAX_CAPACITY
 from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW
 from tests.http2.origin import GET, OK, POST, Link, User, linked
 

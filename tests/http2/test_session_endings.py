@@ -27,7 +27,7 @@ from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import MAX_INTERIM
 from fastcar_tw.http2.errors import HTTP1RequiredError
 from fastcar_tw.http2.frames import MAX_FRAME
-from fastcar_tw.http2.session import PING_AFTER, PING_PATIENCE
+from fastcar_tw.http2.liveness import PING_AFTER, PING_PATIENCE
 from fastcar_tw.http2.windows import INITIAL_WINDOW
 from tests.http2.origin import GET, OK, POST, Fields, Link, User, linked
 

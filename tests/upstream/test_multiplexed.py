@@ -11,7 +11,8 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 from twisted.trial.unittest import SynchronousTestCase
 
 from fastcar_tw.http.target import Origin
-from fastcar_tw.http2.session import ASSUMED_CAPACITY, EARLY_STREAMS, PING_AFTER, PING_PATIENCE
+from fastcar_tw.http2.liveness import PING_AFTER, PING_PATIENCE
+from fastcar_tw.http2.session import ASSUMED_CAPACITY, EARLY_STREAMS
 from fastcar_tw.http2.stream import Stream
 from fastcar_tw.pool.stats import Retired
 from fastcar_tw.testing import MemoryReactor, Peer
