@@ -188,6 +188,14 @@ class SectionDecoderTests(SynchronousTestCase):
             self.assertEqual(tuple(field), (b"x", b"1"))
             self.assertEqual(list(self.decoder.header_table.dynamic_entries), [])
 
+    def test_resized_between(self) -> None:
+        """Such a section counts each time, whatever size the table has been given between."""
+        block = b"\x3f\x45" + b"\x40\x01x\x01" + b"1"  # a table of 100 bytes, and an entry
+        self.decoder.decode(block, raw=True)
+        self.decoder.decode(b"\x3f\xe1\x1f", raw=True)  # one of 4096
+        self.decoder.decode(block, raw=True)
+        self.assertEqual(self.decoder.header_table_size, 100)
+
     def test_after_a_change(self) -> None:
         """The same bytes mean something else when the table has changed."""
         for _ in range(3):

@@ -482,6 +482,18 @@ class StreamFailureTests(LibraryCase):
             events = self.receive(self.headers(stream_id, OK, "END_STREAM"), late(stream_id))
             self.assert_stream_failed(events, stream_id, ErrorCodes.STREAM_CLOSED)
 
+    def test_content_behind_the_end(self) -> None:
+        """So is content that comes together with the end; what came before it counts."""
+        stream_id = self.open(ended=False)
+        events = self.receive(
+            self.headers(stream_id),
+            DataFrame(stream_id, b"all", flags=["END_STREAM"]),
+            DataFrame(stream_id, b"more"),
+        )
+        self.assert_types(events, ResponseReceived, DataReceived, StreamEnded, StreamFailed)
+        assert isinstance(events[1], DataReceived)
+        self.assertEqual(events[1].data, b"all")
+
     def test_stream_window(self) -> None:
         """More content than a stream's window allows ends the stream."""
         self.client.increment_flow_control_window(10 * WINDOW)
@@ -676,6 +688,7 @@ class HeaderSectionTests(LibraryCase):
             PriorityFrame(1),
             ContinuationFrame(3, b"", flags=["END_HEADERS"]),
             HeadersFrame(1, b""),
+            DataFrame(1, b"content"),
         ):
             self.begin()
             self.open()

@@ -8,7 +8,7 @@ from h2.events import DataReceived, StreamEnded, TrailersReceived, WindowUpdated
 from h2.settings import SettingCodes
 from twisted.trial.unittest import SynchronousTestCase
 
-from fastcar_tw.http2.stream import DRAINED, FULL
+from fastcar_tw.http2.stream import DRAINED, FULL, MAX_DATA
 from fastcar_tw.http2.windows import CONNECTION_WINDOW, INITIAL_WINDOW
 from tests.http2.origin import OK, POST, User, linked
 
@@ -109,6 +109,18 @@ class SendingTests(SynchronousTestCase):
         self.link.run()
         sizes = [len(event.data) for event in self.origin.seen(DataReceived)]
         self.assertEqual(sizes, [16384, 3616, 20_000])
+
+    def test_largest_frame(self) -> None:
+        """
+        However large a frame may be, others get their turn.
+        """
+        self.origin.h2.update_settings({WINDOW: 1 << 24, FRAME: (1 << 24) - 1})
+        self.origin.h2.increment_flow_control_window(1 << 24)
+        self.link.run()
+        self.link.request(fields=POST, content=bytes(4 * MAX_DATA))
+        self.link.run()
+        sizes = [len(event.data) for event in self.origin.seen(DataReceived)]
+        self.assertEqual(sizes, [MAX_DATA] * 4)
 
     def test_full(self) -> None:
         """
