@@ -49,6 +49,10 @@ MAX_SENDS = 8
 #: Bytes of content that are kept to be sent again, where an origin says what it has not acted on.
 MAX_REPLAY = 256 * 1024
 
+#: Bytes of a request's fields and target that every origin takes: over more, some end an HTTP/2
+#: connection and with it the requests of others (nginx: over 8 KiB of one field).
+MAX_SHARED_HEAD = 8000
+
 #: RFC 9110 section 9.2.2.
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
@@ -107,8 +111,7 @@ class Exchange(DownstreamExchange):
         self._handle: UpstreamHandle | None = None
         self._next_hop = origin if origin.route is None else _next_hop(request, origin)
         self._to_proxy = self._next_hop is not origin
-        if origin.http2 and (request.upgrade is not None or request.connection_auth):
-            # What these are about is a connection, and in HTTP/2 it is others' too.
+        if origin.http2 and _wants_own_connection(request):
             self._next_hop = origin.over_http1
         self.request_chunked = request.chunked
         self.request_trailers = b""
@@ -560,6 +563,18 @@ def _next_hop(request: RequestHead, origin: Origin) -> Origin:
     if request.upgrade is not None or named != (origin.host, origin.port):
         return origin
     return origin.next_hop
+
+
+def _wants_own_connection(request: RequestHead) -> bool:
+    """
+    Whether a request must go over HTTP/1.1: what it is about is a connection, which in HTTP/2 is
+    others' too, or it could cost them theirs.
+    """
+    return (
+        request.upgrade is not None
+        or request.connection_auth
+        or len(request.fields) + len(request.target) > MAX_SHARED_HEAD
+    )
 
 
 def _offered(wanted: bytes | None, chosen: bytes | None) -> bool:

@@ -40,6 +40,15 @@ def going_away_error(origin: str, code: int) -> GatewayError:
     return GatewayError(502, "connection_terminated", text)
 
 
+def incomplete(error: GatewayError) -> GatewayError:
+    """
+    What the failure of a connection is for a stream whose response had begun.
+    """
+    if error.proxy_status != "connection_terminated":
+        return error
+    return GatewayError(error.status, "http_response_incomplete", error.text)
+
+
 def protocol_error(origin: str, code: int, text: str) -> GatewayError:
     """
     The failure of every stream of a connection on which the origin broke HTTP/2's rules.

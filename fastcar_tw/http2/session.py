@@ -47,6 +47,7 @@ from fastcar_tw.http.errors import GatewayError, MessageError, as_response_error
 from fastcar_tw.http2.errors import (
     UNPROCESSED,
     going_away_error,
+    incomplete,
     protocol_error,
     reset_error,
 )
@@ -128,6 +129,7 @@ class Session:
     __slots__ = (
         "_busy",
         "_clock",
+        "_farewell",
         "_held",
         "_library",
         "_line",
@@ -169,6 +171,8 @@ class Session:
         self.greeted = False
         self._liveness = Liveness(clock)
         self._reserve = Reserve()
+        # The code of the last GOAWAY; 0: there was none, or nothing was wrong.
+        self._farewell = 0
 
     def __repr__(self) -> str:
         state = "broken" if self.broken else "going away" if self.going_away else "open"
@@ -292,6 +296,8 @@ class Session:
         @param sent: as L{SessionOwner.sent} told last.
         """
         self.going_away = True  # the owner knows
+        if self._farewell:
+            error = going_away_error(self._name, self._farewell)
         self._fail_all(error, sent)
 
     # From streams.
@@ -495,6 +501,7 @@ class Session:
         A GOAWAY has come.
         """
         last = event.last_stream_id or 0
+        self._farewell = event.error_code or 0
         if last < self._library.highest_outbound_stream_id:
             self.accepted = (last + 1) // 2
         self._go_away()
@@ -569,7 +576,7 @@ class Session:
             if not stream.has_ended:
                 stream.close()
                 unsent = not stream.id or (sent is not None and sent <= stream.sent_before)
-                self._fail(stream, error, unsent)
+                self._fail(stream, incomplete(error) if stream.responded else error, unsent)
 
     def _break(self) -> None:
         """

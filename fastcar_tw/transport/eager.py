@@ -68,6 +68,14 @@ class EagerConnection(tcp.Connection):
         C{connectionLost} is never called from inside C{write}.
         Raises TypeError if C{data} is not bytes.
         """
+        if self._late and self.connected and not (self.dataBuffer or self._writeDisconnected):
+            size = self._tempDataLen + len(data)
+            if size <= MAX_LATE and isinstance(data, bytes):
+                # One more in the same round of events: it leaves with the first.
+                self._late = self._tempDataLen = size
+                self.bytes_sent += len(data)
+                self._tempDataBuffer.append(data)
+                return
         if not (
             self._eager
             and self.connected

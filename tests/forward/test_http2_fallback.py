@@ -8,6 +8,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
+from fastcar_tw.forward.exchange import MAX_SHARED_HEAD
 from fastcar_tw.testing import Peer, _context
 from fastcar_tw.tls.machine import TLSMachine
 from tests.routes.case import RoutesTestCase
@@ -142,6 +143,14 @@ class ChoiceTests(HTTP2TestCase):
         self.assertEqual(fields(self.h2, 1)[b"x-a"], b"b")
         self.h2.answer_all()
         self.assertEqual(dechunked(self.client.take()), b"/again")
+
+    def test_large_head(self) -> None:
+        """A request with so many fields that an origin may end the connection over it goes over
+        HTTP/1.1, and cannot end those of others."""
+        self.send(request(b"/", b"X: " + b"x" * MAX_SHARED_HEAD))
+        self.assertEqual(self.proxy.connects[-1].origin.http2, False)
+        self.send(request(b"/", b"X: " + b"x" * (MAX_SHARED_HEAD - 100)), self.secure())
+        self.assertEqual(self.proxy.connects[-1].origin.http2, True)
 
     def test_weak_cipher(self) -> None:
         """An origin that chooses HTTP/2 with a cipher suite that it prohibits is connected to

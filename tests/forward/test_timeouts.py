@@ -98,6 +98,14 @@ class ResponseTimeoutTests(TimeoutTestCase):
         self.assertRegex(line, r"http_response_timeout \(504\): .* after \d{2}\.\d{3} s$")
         self.assertTrue(self.origin.aborted)
 
+    def test_response_over_new_tls(self) -> None:
+        """So it is on a connection whose handshake has just ended, when the request leaves with its
+        last message."""
+        client = self.proxy.client(secure=True)
+        client.send(GET)
+        self.proxy.elapse(41.5)
+        self.assertEqual(answer(client.received).status, 504)
+
     def test_silent_origin(self) -> None:
         """An origin that does not answer is a 504."""
         self.client.send(GET)
