@@ -681,7 +681,7 @@ class ProxyHeaderTests(PairTestCase):
         self.assertTrue(connection.output_ended)
 
     def test_cannot_be_made(self) -> None:
-        """Should there be none for a client, the connection is closed, and no pair is left."""
+        """Should there be none for a client, both connections are closed, and no pair is left."""
         client = self.waiting(proxy_protocol="v1")  # no address of TCP goes with its UNIX socket
         connection = self.accept()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
@@ -689,7 +689,7 @@ class ProxyHeaderTests(PairTestCase):
         self.assertTrue(connection.aborted)
         backend = self.relay.backends[0]
         self.assertEqual((backend.traffic.owned, backend.counts.active), (0, 0))
-        client.reset()
+        self.assertTrue(client.closed)
         self.check_nothing_left()
 
     def test_none(self) -> None:
