@@ -3,10 +3,11 @@ Windows for what an origin sends (RFC 9113 section 5.2): how far it may be ahead
 
 The connection's window is given back for all that arrives, whoever it is for: a stream that is not
 read must not stall the others.  A stream's window is given back as its user reads.  It begins small
-and doubles with each window's worth that was read without much waiting for the reader, so that the
-round trip does not limit what comes from far away, and one who does not read holds little.  All
-streams of a connection grow out of one reserve, so that many who have read fast and then stop do
-not hold much either.
+and doubles with each window's worth that was read, unless the reader was what was waited for nearly
+all the time: who reads in bursts, as they come from far away, pauses much of it.  So the round trip
+does not limit what comes from far away, and one who does not read holds little.  All streams of a
+connection grow out of one reserve, so that many who have read fast and then stop do not hold much
+either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from collections.abc import Callable
 CONNECTION_WINDOW = 16 * 1024 * 1024
 #: Bytes: a stream's window at first, and at most.
 INITIAL_WINDOW = 256 * 1024
-LARGEST_WINDOW = 4 * 1024 * 1024
+LARGEST_WINDOW = 8 * 1024 * 1024
+#: Of a round: for how much of it the reader may be waited for, if its window is to grow.
+MAX_PAUSED = 7 / 8
 #: Bytes: what the windows of all streams of a connection may have grown by.
 RESERVE = 32 * 1024 * 1024
 
@@ -83,7 +86,7 @@ class StreamWindow:
         @return: bytes to give back now, or 0.
         """
         taken = self._taken
-        if taken * 2 < self.size or self._paused_at is not None:
+        if taken * 4 < self.size or self._paused_at is not None:
             return 0
         self._taken = 0
         self._round += taken
@@ -116,7 +119,8 @@ class StreamWindow:
         A round has ended; one in which the user was what was waited for calls for no more.
         """
         now = self._clock()
-        growth = self.size if self._paused_for * 2 <= now - self._since else 0
+        waiting = self._paused_for > MAX_PAUSED * (now - self._since)
+        growth = 0 if waiting else self.size
         growth = min(growth, LARGEST_WINDOW - self.size, self._reserve.left)
         self._reserve.left -= growth
         self.size += growth

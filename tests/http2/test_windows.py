@@ -26,16 +26,16 @@ class StreamWindowTests(SynchronousTestCase):
 
     def test_small(self) -> None:
         """
-        Nothing is given back for what is less than half a window: most responses.
+        Nothing is given back for what is less than a quarter of a window: most responses.
         """
-        self.assertEqual(self._read(INITIAL_WINDOW // 2 - 1), 0)
+        self.assertEqual(self._read(INITIAL_WINDOW // 4 - 1), 0)
 
-    def test_half(self) -> None:
+    def test_quarter(self) -> None:
         """
-        Half a window is given back as a whole.
+        A quarter of a window is given back as a whole.
         """
-        self.assertEqual(self._read(INITIAL_WINDOW // 4), 0)
-        self.assertEqual(self._read(INITIAL_WINDOW // 4 + 5), INITIAL_WINDOW // 2 + 5)
+        self.assertEqual(self._read(INITIAL_WINDOW // 8), 0)
+        self.assertEqual(self._read(INITIAL_WINDOW // 8 + 5), INITIAL_WINDOW // 4 + 5)
         self.assertEqual(self._read(1), 0)
 
     def test_growth(self) -> None:
@@ -65,13 +65,13 @@ class StreamWindowTests(SynchronousTestCase):
 
     def test_slow_reader(self) -> None:
         """
-        A window does not grow for one who is waited for most of the time.
+        A window does not grow for one who is waited for nearly all the time.
         """
         for _ in range(10):
             self.window.pause()
-            self.now += 0.6
+            self.now += 0.9
             self.window.resume()
-            self.now += 0.4
+            self.now += 0.1
             self._round()
         self.assertEqual(self.window.size, INITIAL_WINDOW)
 
@@ -85,7 +85,7 @@ class StreamWindowTests(SynchronousTestCase):
             self.window.resume()
             self.now += 0.020
             self._round()
-        self.assertEqual(self.window.size, LARGEST_WINDOW)
+        self.assertEqual(self.window.size, 16 * INITIAL_WINDOW)
 
     def test_recovers(self) -> None:
         """
@@ -110,7 +110,7 @@ class StreamWindowTests(SynchronousTestCase):
         self.now += 1
         self.window.resume()
         self.window.resume()
-        self.now += 1.9
+        self.now += 0.2
         self._round()
         self.assertEqual(self.window.size, INITIAL_WINDOW)
 
