@@ -31,7 +31,7 @@ MAX_SHORT_LIVED = 1024
 #: So many requests on each connection cost nothing; if it were fewer, it must have been so twice,
 #: for once may be a restart, and is believed for so many seconds.
 LONG_ENOUGH = 100
-SHORT_LIVED_TRUST = 600.0
+SHORT_LIVED_TRUST = 30.0
 
 
 class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):

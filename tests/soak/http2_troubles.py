@@ -65,7 +65,13 @@ class Connection(RespondingConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        abandoned = [each.plan for each in self.exchanges.values() if each.acted]
+        # What a client has cancelled last may be lost with the rest when the connection is reset.
+        reset = isinstance(exc, ConnectionResetError)
+        abandoned = [
+            each.plan
+            for each in self.exchanges.values()
+            if each.acted and not (reset and each.plan.leaves)
+        ]
         if abandoned and not self.over:
             self.chaos.wrong.append(f"requests were abandoned: {exc!r} {abandoned[:3]}")
         self.chaos.closed(self)
