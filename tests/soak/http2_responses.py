@@ -141,7 +141,7 @@ class RespondingConnection(ServerConnection):
     def _terminated(self, event: ConnectionTerminated) -> None:
         """fastcar takes leave; h2 says nothing any more."""
         code = event.error_code or 0
-        # One that was answered before its end came, perhaps just now, is only still to be forgotten.
+        # One that was answered before its end came, perhaps just now, is still to be forgotten.
         under_way = [
             each.plan
             for each in self.exchanges.values()
