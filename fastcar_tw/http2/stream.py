@@ -32,9 +32,9 @@ MAX_DATA = 64 * 1024
 
 class StreamUser(Protocol):
     """
-    An exchange, as its stream sees it.
+    An exchange, as its stream sees it; it may leave out what has a C{return} here.
 
-    @ivar head_only: the request is a HEAD.
+    @ivar head_only: the response has no body whatever its head says.
     @ivar request_trailers: field lines, each ended by CRLF; valid once the request has ended.
     """
 
@@ -45,10 +45,11 @@ class StreamUser(Protocol):
 
     def is_repeatable(self) -> bool:
         """
-        The request may be sent again without doing more than once.
+        The request may be sent again without doing more than once (RFC 9110 section 9.2.2).
         """
 
-    def interim_response(self, head: ResponseHead) -> None: ...
+    def interim_response(self, head: ResponseHead) -> None:
+        return
 
     def response_head(self, head: ResponseHead, has_body: bool) -> None:
         """
@@ -59,15 +60,23 @@ class StreamUser(Protocol):
 
     def response_end(self, trailers: bytes) -> None: ...
 
-    def flush_response(self) -> None: ...
+    def flush_response(self) -> None:
+        return
 
-    def upstream_full(self) -> None: ...
+    def upstream_full(self) -> None:
+        return
 
-    def upstream_drained(self) -> None: ...
+    def upstream_drained(self) -> None:
+        return
 
-    def upstream_failed(
-        self, error: GatewayError, *, answered: bool, unprocessed: bool
-    ) -> None: ...
+    def upstream_failed(self, error: GatewayError, *, answered: bool, unprocessed: bool) -> None:
+        """
+        There will be no response, or no more of it.
+
+        @param answered: some byte of a response was received.
+        @param unprocessed: the origin has provably done nothing: no byte of the request has left,
+            or it has said so (RFC 9113 section 8.7).
+        """
 
 
 class Stream:

@@ -10,81 +10,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from fastcar_tw.http.errors import GatewayError
 from fastcar_tw.http.head import ResponseHead
 from fastcar_tw.http.target import Origin
+from fastcar_tw.http2.fields import Field
+from fastcar_tw.http2.stream import StreamUser
 from fastcar_tw.upstream.kept_connection import ConnectionOwner, KeptConnection
 
 
-class UpstreamExchange(Protocol):
+class UpstreamExchange(StreamUser, Protocol):
     """
-    What a connection asks of an exchange, and what it tells it about the response; an exchange may
-    leave out what has a C{return} here.
+    What a connection asks of an exchange, and what it tells it about the response, besides what any
+    stream does.
 
-    @ivar head_only: the response has no body whatever its head says.
     @ivar request_complete: all of the request was handed over.
     @ivar request_chunked: the length of the request's body is not known before its end.
-    @ivar request_trailers: trailer field lines, each ended by CRLF, once it is complete.
     @ivar pinned: the connection is for one client only.
     """
 
     __slots__ = ()
 
-    head_only: bool
     request_complete: bool
     request_chunked: bool
-    request_trailers: bytes
     pinned: bool
-
-    def is_repeatable(self) -> bool:
-        """
-        The request may be sent again without doing more than once (RFC 9110 section 9.2.2).
-        """
 
     def request_head(self) -> bytes:
         """
         The request's head in HTTP/1.1.
         """
 
-    def request_fields(self) -> Sequence[tuple[bytes, bytes]]:
+    def request_fields(self) -> Sequence[Field]:
         """
         The request's head in HTTP/2, pseudo-header fields first (RFC 9113 section 8.3.1).
         """
-
-    def interim_response(self, head: ResponseHead) -> None:
-        return
-
-    def response_head(self, head: ResponseHead, has_body: bool) -> None:
-        """
-        @raise GatewayError: it is none to pass on.
-        """
-
-    def response_body(self, content: bytes) -> None: ...
-
-    def response_end(self, trailers: bytes) -> None: ...
 
     def keep(self, connection: Any) -> None:
         return
 
     def switched(self, head: ResponseHead, early: bytes) -> None: ...
-
-    def flush_response(self) -> None:
-        return
-
-    def upstream_full(self) -> None:
-        return
-
-    def upstream_drained(self) -> None:
-        return
-
-    def upstream_failed(self, error: GatewayError, *, answered: bool, unprocessed: bool) -> None:
-        """
-        There will be no response, or no more of it.
-
-        @param answered: some byte of a response was received.
-        @param unprocessed: the origin has provably done nothing: no byte of the request has left,
-            or it has said so (RFC 9113 section 8.7).
-        """
 
 
 class UpstreamHandle(Protocol):
