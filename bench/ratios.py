@@ -16,6 +16,13 @@ class Ratio:
     highest: float
 
 
+def texts(ratio: Ratio | None) -> tuple[str, str]:
+    """Return the cells of a ratio: its median and its range, empty if there is none."""
+    if ratio is None:
+        return "", ""
+    return f"{ratio.median:.2f}", f"{ratio.lowest:.2f}-{ratio.highest:.2f}"
+
+
 def compare(own: Sequence[float | None], baseline: Sequence[float | None]) -> Ratio | None:
     """Return the ratio of two series of rounds; None if there is nothing to compare."""
     ratios = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from bench.contestants import BASELINE
 from bench.measure import Result, Slice
-from bench.ratios import Ratio, compare
+from bench.ratios import Ratio, compare, texts
 
 HEADINGS = (
     "scenario", "by", "req/s", "vs nginx", "p50 ms", "p99 ms", "CPU us/req", "vs nginx", "range",
@@ -90,7 +91,7 @@ def cells(row: Row) -> list[str]:
     """Return the texts of a row, one for each of HEADINGS."""
     if row.failure:
         return [row.scenario, row.contestant, *[""] * 11, f"FAILED: {row.failure}"]
-    rate, cpu = row.rate_ratio, row.cpu_ratio
+    rate = row.rate_ratio
     return [
         row.scenario,
         row.contestant,
@@ -99,8 +100,7 @@ def cells(row: Row) -> list[str]:
         f"{row.p50 / 1000:.2f}",
         f"{row.p99 / 1000:.2f}",
         f"{row.proxy_cpu:.0f}" if row.proxy_cpu is not None else "",
-        f"{cpu.median:.2f}" if cpu else "",
-        f"{cpu.lowest:.2f}-{cpu.highest:.2f}" if cpu else "",
+        *texts(row.cpu_ratio),
         f"{row.peak_kib / 1024:.1f}" if row.peak_kib else "",
         f"{row.load_cpu:.0f}",
         str(row.opened),
@@ -135,8 +135,8 @@ def grid(headings: Sequence[str], lines: Sequence[Sequence[str]], markdown: bool
     return "\n".join([line(headings), under, *map(line, lines)])
 
 
-def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return the rows as plain data."""
+def as_json(rows: Sequence[Any]) -> list[dict[str, object]]:
+    """Return the rows of any report as plain data."""
     return [asdict(row) for row in rows]
 
 

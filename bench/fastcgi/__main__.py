@@ -18,6 +18,7 @@ from bench.fastcgi.report import Row
 from bench.fastcgi.scenarios import select
 from bench.measure import Pace
 from bench.processes import BenchError
+from bench.report import as_json
 
 _FULL = Pace(rounds=5, duration=1.0, warm_up=0.3)
 _QUICK = Pace(rounds=1, duration=0.2, warm_up=0.1)
@@ -72,7 +73,7 @@ def _compare(options: argparse.Namespace) -> int:
     about = _about(pace, options.timeout, missing)
     print(command.outcome(about, _tables(rows, options.markdown), options.markdown))
     if options.out:
-        data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+        data = {"about": about, "rows": as_json(rows), "slices": report.slices_json(results)}
         command.write(options.out, command.outcome(about, _tables(rows, True), True), data)
     failed = any(row.failed or row.failure for row in rows if row.gateway.startswith(FASTCAR))
     return 1 if missing or failed else 0

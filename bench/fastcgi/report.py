@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from bench.fastcgi.gateways import BASELINE
 from bench.fastcgi.measure import Result, Slice, reasons
-from bench.ratios import Ratio, compare
+from bench.ratios import Ratio, compare, texts
 from bench.report import grid
 
 _T = TypeVar("_T")
@@ -102,10 +102,10 @@ def cells(row: Row) -> list[str]:
         row.name,
         row.gateway,
         f"{row.rate:.0f}",
-        *_ratio(row.rate_ratio),
+        *texts(row.rate_ratio),
         f"{row.p50 / 1000:.2f}",
         f"{row.p99 / 1000:.2f}",
-        *_ratio(row.p99_ratio),
+        *texts(row.p99_ratio),
         str(row.requests),
         str(row.failed),
         f"{row.gateway_cpu:.0f}",
@@ -116,20 +116,9 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def _ratio(ratio: Ratio | None) -> tuple[str, str]:
-    if ratio is None:
-        return "", ""
-    return f"{ratio.median:.2f}", f"{ratio.lowest:.2f}-{ratio.highest:.2f}"
-
-
 def table(rows: Sequence[Row], markdown: bool) -> str:
     """Return the rows as a text or markdown table."""
     return grid(HEADINGS, [cells(row) for row in rows], markdown)
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return the rows as plain data."""
-    return [asdict(row) for row in rows]
 
 
 def slices_json(results: Sequence[Result]) -> list[dict[str, object]]:

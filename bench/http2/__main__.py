@@ -17,6 +17,7 @@ from bench.http2.origin import run_origin
 from bench.http2.proxies import BASELINE, MODES
 from bench.http2.scenarios import CLIENT_COUNTS, DOWNLOAD, select
 from bench.measure import Pace
+from bench.report import as_json
 
 _FULL = Pace(rounds=5, duration=1.0, warm_up=0.3)
 _QUICK = Pace(rounds=1, duration=0.3, warm_up=0.1)
@@ -71,7 +72,7 @@ def _compare(options: argparse.Namespace) -> int:
     table = report.table(rows, options.markdown)
     print(command.outcome(about, [table], options.markdown))
     if options.out:
-        data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+        data = {"about": about, "rows": as_json(rows), "slices": report.slices_json(results)}
         text = command.outcome(about, [report.table(rows, markdown=True)], markdown=True)
         command.write(options.out, text, data)
     return 1 if any(row.failed for row in rows) else 0

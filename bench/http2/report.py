@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from bench.fastcgi.measure import reasons
 from bench.http2.measure import Result, Slice
 from bench.http2.proxies import BASELINE
-from bench.ratios import Ratio, compare
+from bench.ratios import Ratio, compare, texts
 from bench.report import grid
 
 HEADINGS = (
@@ -99,10 +99,10 @@ def cells(row: Row) -> list[str]:
         row.mode,
         row.unit,
         f"{row.rate:.0f}",
-        *_ratio(row.rate_ratio),
+        *texts(row.rate_ratio),
         *(f"{each / 1000:.2f}" for each in (row.p50, row.p99, row.slowest)),
         f"{row.proxy_cpu:.0f}",
-        *_ratio(row.cpu_ratio),
+        *texts(row.cpu_ratio),
         f"{row.proxy_busy:.2f}",
         *(f"{each:.0f}" for each in (row.origin_cpu, row.way_cpu, row.load_cpu)),
         str(row.opened),
@@ -113,20 +113,9 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def _ratio(ratio: Ratio | None) -> tuple[str, str]:
-    if ratio is None:
-        return "", ""
-    return f"{ratio.median:.2f}", f"{ratio.lowest:.2f}-{ratio.highest:.2f}"
-
-
 def table(rows: Sequence[Row], markdown: bool) -> str:
     """Return the rows as a text or markdown table."""
     return grid(HEADINGS, [cells(row) for row in rows], markdown)
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return the rows as plain data."""
-    return [asdict(row) for row in rows]
 
 
 def slices_json(results: Sequence[Result]) -> list[dict[str, object]]:

@@ -17,6 +17,7 @@ from bench.relay.measure import Measurement
 from bench.relay.relays import FASTCAR, POOL, POOLED
 from bench.relay.report import Row
 from bench.relay.scenarios import select
+from bench.report import as_json
 
 _FULL = Pace(rounds=5, duration=0.7, warm_up=0.2)
 _QUICK = Pace(rounds=1, duration=0.15, warm_up=0.05)
@@ -43,7 +44,7 @@ def _compare(options: argparse.Namespace) -> int:
     about = _about(pace, list(run.missing.values()))
     print(command.outcome(about, _tables(rows, options.markdown), options.markdown))
     if options.out:
-        data = {"about": about, "rows": report.as_json(rows), "slices": report.slices_json(results)}
+        data = {"about": about, "rows": as_json(rows), "slices": report.slices_json(results)}
         command.write(options.out, command.outcome(about, _tables(rows, True), True), data)
     ours = {FASTCAR, POOLED}
     failed = any(row.failed for row in rows if row.relay in ours)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from bench.fastcgi.measure import reasons
-from bench.ratios import Ratio, compare
+from bench.ratios import Ratio, compare, texts
 from bench.relay.measure import Result, Slice
 from bench.relay.relays import BASELINE
 from bench.report import grid
@@ -83,18 +83,16 @@ def _row(result: Result, baseline: list[Slice | None]) -> Row:
 
 def cells(row: Row) -> list[str]:
     """Return the texts of a row, one for each of HEADINGS."""
-    rate, cpu = row.rate_ratio, row.cpu_ratio
     return [
         row.scenario,
         row.relay,
         row.unit,
         f"{row.rate:.0f}",
-        f"{rate.median:.2f}" if rate else "",
-        f"{rate.lowest:.2f}-{rate.highest:.2f}" if rate else "",
+        *texts(row.rate_ratio),
         _scaled(row.p50, 1000, 2),
         _scaled(row.p99, 1000, 2),
         _scaled(row.relay_cpu, 1, 1),
-        f"{cpu.median:.2f}" if cpu else "",
+        texts(row.cpu_ratio)[0],
         _scaled(row.relay_busy, 1, 2),
         f"{row.backend_cpu:.1f}",
         f"{row.load_cpu:.1f}",
@@ -111,11 +109,6 @@ def _scaled(value: float | None, unit: int, digits: int) -> str:
 def table(rows: Sequence[Row], markdown: bool) -> str:
     """Return the rows as a text or markdown table."""
     return grid(HEADINGS, [cells(row) for row in rows], markdown)
-
-
-def as_json(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return the rows as plain data."""
-    return [asdict(row) for row in rows]
 
 
 def slices_json(results: Sequence[Result]) -> list[dict[str, object]]:
