@@ -10,7 +10,14 @@ from collections import Counter
 
 from tests.peers.sockets import field_values
 from tests.soak import plan as plans
-from tests.soak.messages import BROKEN_OFF, chunked, read_body, read_head
+from tests.soak.messages import (
+    BROKEN_OFF,
+    chunked,
+    read_body,
+    read_head,
+    request_head,
+    send_late,
+)
 from tests.soak.origin import Chaos
 from tests.soak.plan import Plan
 
@@ -77,13 +84,15 @@ class Clients:
     async def _outcome(
         self, plan: Plan, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[str, bool]:
-        data = self._head(plan) + _framed_upload(plan)
+        host = b"127.0.0.1:%d" % self._chaos.ports[plan.origin]
+        has_upload = plan.method == b"POST"
+        data = request_head(plan, host, has_upload=has_upload) + _framed_upload(plan)
         half = len(data) // 2 if plan.pause else len(data)
         writer.write(data[:half])
         if plan.leaves:
             await asyncio.sleep(plan.pause)
             return "left", False
-        rest = asyncio.create_task(_send_late(writer, plan.pause, data[half:]))
+        rest = asyncio.create_task(send_late(writer, plan.pause, data[half:]))
         try:
             head = await read_head(reader)
             while head.startswith(b"HTTP/1.1 1"):
@@ -99,21 +108,6 @@ class Clients:
         if goes_on and not complete:
             self.wrong.append(f"another request is welcome in the middle of one: {plan}")
         return self._judge(plan, head, body), goes_on
-
-    def _head(self, plan: Plan) -> bytes:
-        port = self._chaos.ports[plan.origin]
-        lines = [
-            b"%b /%d HTTP/1.1" % (plan.method, plan.number),
-            b"Host: 127.0.0.1:%d" % port,
-            b"X-Number: %d" % plan.number,
-        ]
-        if plan.keyed:
-            lines.append(b'Idempotency-Key: "%d"' % plan.number)
-        if plan.chunked:
-            lines.append(b"Transfer-Encoding: chunked")
-        elif plan.method == b"POST":
-            lines.append(b"Content-Length: %d" % plan.upload)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _check_interim(self, plan: Plan, head: bytes) -> None:
         if not plan.interim or field_values(head, b"x-number") != [b"%d" % plan.number]:
@@ -132,12 +126,6 @@ class Clients:
         if (status, number, body) != (b"200", [b"%d" % plan.number], expected):
             self.wrong.append(f"not the response: {head!r} and {len(body)} bytes for {plan}")
         return "answered"
-
-
-async def _send_late(writer: asyncio.StreamWriter, seconds: float, data: bytes) -> None:
-    if data:
-        await asyncio.sleep(seconds)
-        writer.write(data)
 
 
 def _framed_upload(plan: Plan) -> bytes:

@@ -14,7 +14,7 @@ from tests.peers.sockets import field_values
 from tests.soak import http2_plan as plans
 from tests.soak.http2_origin import Chaos
 from tests.soak.http2_plan import Plan
-from tests.soak.messages import BROKEN_OFF, chunked, read_head
+from tests.soak.messages import BROKEN_OFF, chunked, read_head, request_head, send_late
 
 #: Seconds that fastcar is to wait for an origin.
 PATIENCE = 3
@@ -109,13 +109,14 @@ class Clients:
     async def _outcome(
         self, plan: Plan, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[str, bool]:
-        data = self._head(plan) + _framed_upload(plan)
+        host = b"localhost:%d" % self._chaos.ports[plan.origin]
+        data = request_head(plan, host, has_upload=plan.has_upload) + _framed_upload(plan)
         half = len(data) // 2 if plan.pause or plan.leaves == plans.SENDING else len(data)
         writer.write(data[:half])
         if plan.leaves in (plans.SENDING, plans.WAITING):
             await asyncio.sleep(plan.pause)
             raise LeftError
-        rest = asyncio.create_task(_send_late(writer, plan.pause, data[half:]))
+        rest = asyncio.create_task(send_late(writer, plan.pause, data[half:]))
         try:
             head = await read_head(reader)
             while head.startswith(b"HTTP/1.1 1"):
@@ -133,21 +134,6 @@ class Clients:
         # One whose end alone is missing is broken off when it has been read.
         goes_on = goes_on and plan.fate != plans.RESET
         return self._judge(plan, head, body, trailers), goes_on
-
-    def _head(self, plan: Plan) -> bytes:
-        port = self._chaos.ports[plan.origin]
-        lines = [
-            b"%b /%d HTTP/1.1" % (plan.method, plan.number),
-            b"Host: localhost:%d" % port,
-            b"X-Number: %d" % plan.number,
-        ]
-        if plan.keyed:
-            lines.append(b'Idempotency-Key: "%d"' % plan.number)
-        if plan.chunked:
-            lines.append(b"Transfer-Encoding: chunked")
-        elif plan.has_upload:
-            lines.append(b"Content-Length: %d" % plan.upload)
-        return b"\r\n".join(lines) + b"\r\n\r\n"
 
     def _check_interim(self, plan: Plan, head: bytes) -> None:
         if not plan.interim or field_values(head, b"x-number") != [b"%d" % plan.number]:
@@ -211,12 +197,6 @@ class _Body:
             if self._plan.leaves == plans.READING and self._left < 0:
                 raise LeftError
         return b"".join(pieces)
-
-
-async def _send_late(writer: asyncio.StreamWriter, seconds: float, data: bytes) -> None:
-    if data:
-        await asyncio.sleep(seconds)
-        writer.write(data)
 
 
 def _framed_upload(plan: Plan) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from tests.peers.sockets import field_values
 
@@ -39,3 +40,45 @@ def chunked(body: bytes) -> bytes:
     size = len(body) // 3 + 1
     pieces = [body[at : at + size] for at in range(0, len(body), size)]
     return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+
+
+class Asked(Protocol):
+    """What is planned for a request, of which only its head matters here."""
+
+    @property
+    def method(self) -> bytes: ...
+
+    @property
+    def number(self) -> int: ...
+
+    @property
+    def keyed(self) -> bool: ...
+
+    @property
+    def chunked(self) -> bool: ...
+
+    @property
+    def upload(self) -> int: ...
+
+
+def request_head(plan: Asked, host: bytes, *, has_upload: bool) -> bytes:
+    """The head of a request, which tells its number."""
+    lines = [
+        b"%b /%d HTTP/1.1" % (plan.method, plan.number),
+        b"Host: %b" % host,
+        b"X-Number: %d" % plan.number,
+    ]
+    if plan.keyed:
+        lines.append(b'Idempotency-Key: "%d"' % plan.number)
+    if plan.chunked:
+        lines.append(b"Transfer-Encoding: chunked")
+    elif has_upload:
+        lines.append(b"Content-Length: %d" % plan.upload)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+async def send_late(writer: asyncio.StreamWriter, seconds: float, data: bytes) -> None:
+    """Send what there is, if anything, after a while."""
+    if data:
+        await asyncio.sleep(seconds)
+        writer.write(data)
