@@ -123,6 +123,7 @@ class ClientStream(H2Stream):
     ) -> list[HeadersFrame | ContinuationFrame | PushPromiseFrame]:
         self.state_machine.process_input(StreamInputs.SEND_HEADERS)
         head = HeadersFrame(self.stream_id)
+        # What passes here are pairs of bytes, though h2 would take others.
         frames = self._build_headers_frames(headers, encoder, head, _NO_FLAGS)  # type: ignore[arg-type]
         if end_stream:
             self.state_machine.process_input(StreamInputs.SEND_END_STREAM)

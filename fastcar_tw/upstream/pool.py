@@ -76,6 +76,21 @@ class ConnectionPool(PoolShell[Origin, OriginConnection], HTTPConnectionPool):
             return _Negotiation(self, key, host)
         return UpstreamConnection(key, self, host)
 
+    def negotiated(
+        self, key: Origin, address: str | None, protocol: str | None
+    ) -> OriginConnection:
+        """
+        @param protocol: what the origin has chosen by ALPN, if anything.
+        @return: the protocol of a connection that has been opened.
+        """
+        if protocol != "h2":
+            return UpstreamConnection(key, self, address)
+        limit = self.request_limit(key)
+        connection = MultiplexedConnection(key, self, address, self._now, limit)
+        # What its origin has allowed before, until it is heard.
+        connection.capacity = min(connection.capacity, self._core.width(key))
+        return connection
+
     def expired(self) -> None:
         """
         See L{PoolShell.expired}.
@@ -174,6 +189,8 @@ class _Negotiation:
     Holds the place of a connection until it is known what is spoken on it.
     """
 
+    __slots__ = ("_address", "_origin", "_pool")
+
     def __init__(self, pool: ConnectionPool, origin: Origin, address: str | None) -> None:
         self._pool = pool
         self._origin = origin
@@ -183,14 +200,7 @@ class _Negotiation:
         """
         The TLS handshake is finished.
         """
-        pool, origin, address = self._pool, self._origin, self._address
-        connection: OriginConnection
-        if transport.alpn == "h2":
-            limit = pool.request_limit(origin)
-            connection = MultiplexedConnection(origin, pool, address, pool._now, limit)
-            connection.capacity = min(connection.capacity, pool._core.width(origin))
-        else:
-            connection = UpstreamConnection(origin, pool, address)
+        connection = self._pool.negotiated(self._origin, self._address, transport.alpn)
         connection.makeConnection(transport)
 
 
